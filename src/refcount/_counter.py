@@ -1,0 +1,616 @@
+"""The counter: a number, two callbacks, and the rules of the Linux kernel's `refcount_t`.
+
+States. A counter is *at rest*, or *in transition* while a callback that a change of its number called for has not ended
+yet. Only a counter with callbacks is ever in transition.
+
+Locks. Each counter has one lock, and whoever holds it may read and change the number.
+- Without callbacks it is a plain lock, held for a compare and a store. CPython delivers signals and runs the garbage
+  collector only at calls, function entry, backward jumps and (3.11) where containers are made. Between taking and
+  freeing the lock there is none of these, so that neither an interrupt nor a finalizer that uses the same counter falls
+  in between. That is why errors are raised after the lock is free.
+- With callbacks it is a reentrant lock, held until the last callback of the transition has ended. Its owner *is* the
+  memory of who runs the transition: other threads wait, the callback's own thread passes, and no exception can leave it
+  held. A condition variable would have to say all that again, with an interrupt possible between any two steps. Since
+  the lock is reentrant, a finalizer or a signal handler may use the counter wherever a call is made; so here too the
+  number is read and changed without a call in between.
+
+Transitions. The first change that calls for a callback runs it; changes that callbacks make queue theirs, and the first
+one runs these too before it returns. What can go wrong:
+- A callback raises, whatever it raises: the number becomes 0, the queue is dropped, the error goes to the first verb.
+- An interrupt falls into our own lines, between two callbacks or between the number and its callback: what is owed is
+  still run, then the interrupt goes on. Otherwise a release could be lost, and a start would follow a start.
+- A second interrupt falls into that: nothing more is run, but the counter is at rest.
+
+Nothing here relies on the GIL. Reading the number without the lock is one attribute load.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from operator import index
+from typing import TYPE_CHECKING, Final, Generic, Protocol, Self, TypeVar
+
+from refcount._errors import OverflowException, ReleasedError, UnderflowException
+from refcount._public import public
+
+if TYPE_CHECKING:
+    from threading import Lock, RLock
+
+T = TypeVar("T")
+C_co = TypeVar("C_co", bound="HoldCounter", covariant=True)
+
+USECOUNT_MAX: Final = 2**62 - 1
+"""The highest usecount: what a signed 64-bit counter holds with one bit to spare, as for `refcount_t` in 32 bits."""
+
+
+class SupportsLock(Protocol):
+    """What `Refcounter.dec_and_lock` needs of a lock: those of `threading` and `multiprocessing` have it."""
+
+    def acquire(self) -> object: ...
+
+    def release(self) -> object: ...
+
+
+def _natural(name: str, value: int) -> int:
+    """The value as an exact int, if it is an integer (of numpy, say) and not negative."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not the truth value {value}")
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+    if number < 0:
+        raise ValueError(f"{name} must not be negative: {number}")
+    return number
+
+
+def _within_limit(value: int) -> int:
+    number = _natural("usecount", value)
+    if number > USECOUNT_MAX:
+        raise OverflowException(f"usecount cannot be {number}: the limit is {USECOUNT_MAX}")
+    return number
+
+
+def _out_of_range(count: int, delta: int) -> UnderflowException | OverflowException:
+    if delta < 0:
+        return UnderflowException(f"usecount {count} cannot be lowered by {-delta}")
+    return OverflowException(f"usecount {count} cannot be raised by {delta}: the limit is {USECOUNT_MAX}")
+
+
+@public
+class Refcounter:
+    """A thread-safe reference counter that can run a callback on the first acquire and on the last release.
+
+    The verbs and their rules are those of the Linux kernel's `refcount_t`, as the `pyrefcount` package brought them to
+    Python. When a verb returns, the callback of the transition that it saw has ended, whichever thread ran it: acquire
+    and release callbacks of one counter alternate and never overlap, and while one runs, every verb of another thread
+    waits. So a callback must not wait for another thread that uses the counter.
+
+    A callback may use its own counter. Such a change of the number holds at once; if it calls for a callback in turn,
+    that one runs after the running one, before the outermost verb returns. When a callback raises, the usecount is 0
+    and the error goes to the caller of that verb.
+
+    Args:
+        usecount: How often the counted thing is in use at first. No callback runs for that.
+        acquire: Called without arguments after the usecount has left 0.
+        release: Called without arguments after the usecount has reached 0.
+
+    Raises:
+        TypeError: The usecount is no integer, or a callback cannot be called.
+        ValueError: The usecount is negative.
+        OverflowException: The usecount is above `USECOUNT_MAX`.
+
+    Example:
+        >>> from refcount import Refcounter
+        >>> users = Refcounter(usecount=0, acquire=lambda: print("start"), release=lambda: print("stop"))
+        >>> users.inc()
+        start
+        >>> users.inc()
+        >>> users.dec()
+        >>> users.dec()
+        stop
+    """
+
+    def __init__(
+        self,
+        usecount: int = 1,
+        acquire: Callable[[], object] | None = None,
+        release: Callable[[], object] | None = None,
+    ) -> None:
+        for name, callback in (("acquire", acquire), ("release", release)):
+            if callback is not None and not callable(callback):
+                raise TypeError(f"{name} must be callable or None, not {callback!r}")
+        self._usecount: int = _within_limit(usecount)
+        self._acquire = acquire
+        self._release = release
+        self._rest()
+
+    def _rest(self) -> None:
+        has_callbacks = self._acquire is not None or self._release is not None
+        self._lock: Lock | RLock = threading.RLock() if has_callbacks else threading.Lock()
+        self._running: Callable[[], object] | None = None
+        self._queue: list[Callable[[], object]] = []
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} usecount={self._usecount}>"
+
+    def __getstate__(self) -> dict[str, object]:
+        state: dict[str, object] = self.__dict__.copy()
+        del state["_lock"], state["_running"], state["_queue"]
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._rest()
+
+    @property
+    def usecount(self) -> int:
+        """The number, to look at; setting it runs no callback.
+
+        Reading never waits, so that what was read may be over when it is used: decide on what a verb returns. Setting
+        waits for a callback that another thread runs.
+
+        Raises:
+            TypeError: It is set to something that is no integer.
+            ValueError: It is set below 0.
+            OverflowException: It is set above `USECOUNT_MAX`.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter()
+            >>> users.usecount = 4
+            >>> users.usecount
+            4
+        """
+        return self._usecount
+
+    @usecount.setter
+    def usecount(self, value: int) -> None:
+        number = _within_limit(value)
+        with self._lock:
+            self._usecount = number
+
+    def inc(self) -> None:
+        """Raise the usecount by 1; if it was 0, run the acquire callback.
+
+        Unlike in the kernel, raising it from 0 is no error: what starts on demand starts from 0.
+
+        Raises:
+            OverflowException: The usecount is `USECOUNT_MAX`; it stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter()
+            >>> users.inc()
+            >>> users.usecount
+            2
+        """
+        with self._lock:
+            count = self._usecount
+            if count < USECOUNT_MAX and (count or self._acquire is None):
+                self._usecount = count + 1
+                return
+        self._change(1)
+
+    def add(self, value: int) -> None:
+        """Raise the usecount by an amount; if it was 0 and the amount is not, run the acquire callback.
+
+        Args:
+            value: The amount, 0 or more.
+
+        Raises:
+            TypeError: The amount is no integer.
+            ValueError: The amount is negative.
+            OverflowException: The sum is above `USECOUNT_MAX`; the usecount stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter()
+            >>> users.add(2)
+            >>> users.usecount
+            3
+        """
+        self._change(_natural("amount", value))
+
+    def inc_not_zero(self) -> bool:
+        """Raise the usecount by 1 unless it is 0: the kernel's way to take hold of what may be going away.
+
+        Returns:
+            Whether it was raised.
+
+        Raises:
+            OverflowException: The usecount is `USECOUNT_MAX`; it stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> Refcounter().inc_not_zero(), Refcounter(usecount=0).inc_not_zero()
+            (True, False)
+        """
+        with self._lock:
+            count = self._usecount
+            if 0 < count < USECOUNT_MAX:
+                self._usecount = count + 1
+                return True
+        if count:
+            raise _out_of_range(count, 1)
+        return False
+
+    def add_not_zero(self, value: int) -> bool:
+        """Raise the usecount by an amount unless it is 0.
+
+        Args:
+            value: The amount, 0 or more.
+
+        Returns:
+            Whether the usecount was not 0, and so was raised.
+
+        Raises:
+            TypeError: The amount is no integer.
+            ValueError: The amount is negative.
+            OverflowException: The sum is above `USECOUNT_MAX`; the usecount stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> Refcounter().add_not_zero(2), Refcounter(usecount=0).add_not_zero(2)
+            (True, False)
+        """
+        amount = _natural("amount", value)
+        with self._lock:
+            count = self._usecount
+            if count and count + amount <= USECOUNT_MAX:
+                self._usecount = count + amount
+                return True
+        if count:
+            raise _out_of_range(count, amount)
+        return False
+
+    def dec(self) -> None:
+        """Lower the usecount by 1; if that reaches 0, run the release callback.
+
+        Raises:
+            UnderflowException: The usecount is 0; it stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter(release=lambda: print("nobody left"))
+            >>> users.dec()
+            nobody left
+        """
+        with self._lock:
+            count = self._usecount
+            if count > 1 or (count and self._release is None):
+                self._usecount = count - 1
+                return
+        self._change(-1)
+
+    def sub(self, value: int) -> None:
+        """Lower the usecount by an amount; if that reaches 0 and the amount is not 0, run the release callback.
+
+        Args:
+            value: The amount, 0 or more.
+
+        Raises:
+            TypeError: The amount is no integer.
+            ValueError: The amount is negative.
+            UnderflowException: The amount is more than the usecount; it stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter(usecount=3)
+            >>> users.sub(2)
+            >>> users.usecount
+            1
+        """
+        self._change(-_natural("amount", value))
+
+    def dec_and_test(self) -> bool:
+        """Lower the usecount by 1 and say whether this call reached 0; if so, the release callback has run.
+
+        Of any number of threads, exactly one is told that it was the last.
+
+        Returns:
+            Whether this call reached 0, decided in the step that lowered the usecount.
+
+        Raises:
+            UnderflowException: The usecount is 0; it stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter(usecount=2)
+            >>> users.dec_and_test(), users.dec_and_test()
+            (False, True)
+        """
+        with self._lock:
+            count = self._usecount
+            if count > 1 or (count and self._release is None):
+                self._usecount = count - 1
+                return count == 1
+        return self._change(-1)
+
+    def sub_and_test(self, value: int) -> bool:
+        """Lower the usecount by an amount and say whether this call reached 0; if so, the release callback has run.
+
+        Args:
+            value: The amount, 0 or more.
+
+        Returns:
+            Whether this call reached 0. An amount of 0 never does.
+
+        Raises:
+            TypeError: The amount is no integer.
+            ValueError: The amount is negative.
+            UnderflowException: The amount is more than the usecount; it stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter(usecount=3)
+            >>> users.sub_and_test(2), users.sub_and_test(1)
+            (False, True)
+        """
+        return self._change(-_natural("amount", value))
+
+    def dec_not_one(self) -> bool:
+        """Lower the usecount by 1 unless it is 1: the cheap release, which leaves the last one to a careful path.
+
+        Returns:
+            Whether it was lowered.
+
+        Raises:
+            UnderflowException: The usecount is 0; it stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter(usecount=2)
+            >>> users.dec_not_one(), users.dec_not_one()
+            (True, False)
+        """
+        with self._lock:
+            count = self._usecount
+            if count > 1:
+                self._usecount = count - 1
+                return True
+        if count:
+            return False
+        raise _out_of_range(count, -1)
+
+    def dec_if_one(self) -> bool:
+        """Lower the usecount to 0 if it is 1, and run the release callback; else leave it alone.
+
+        Returns:
+            Whether it was 1.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter()
+            >>> users.dec_if_one(), users.dec_if_one()
+            (True, False)
+        """
+        return self._change(-1, only_from=1)
+
+    def dec_and_lock(self, lock: SupportsLock) -> bool:
+        """Lower the usecount by 1; on reaching 0, come back with the lock held.
+
+        For teardown that a lookup under the same lock must not run into. As in the kernel, the lock is taken only when
+        the usecount may reach 0. The release callback runs with it held; if that raises, the lock is freed.
+
+        Args:
+            lock: Anything with `acquire()` and `release()`. An interrupt in the very step in which it was acquired
+                can leave it held, as everywhere in Python where a lock is taken without a `with`.
+
+        Returns:
+            Whether this call reached 0. Only then is the lock held, and the caller must free it.
+
+        Raises:
+            UnderflowException: The usecount is 0; it stays, and the lock is not held.
+
+        Example:
+            >>> import threading
+            >>> from refcount import Refcounter
+            >>> table, users = threading.Lock(), Refcounter(usecount=2)
+            >>> users.dec_and_lock(table), table.locked()
+            (False, False)
+            >>> users.dec_and_lock(table), table.locked()
+            (True, True)
+        """
+        if self.dec_not_one():
+            return False
+        last = False
+        lock.acquire()
+        try:
+            last = self.dec_and_test()
+            return last
+        finally:
+            if not last:
+                lock.release()
+
+    def _change(self, delta: int, only_from: int | None = None) -> bool:
+        """Change the number by the rules, unless it is not the one asked for; True if this step reached 0."""
+        with self._lock:
+            count = self._usecount
+            after = count + delta
+            if only_from is not None and count != only_from:
+                return False
+            if 0 <= after <= USECOUNT_MAX:
+                callback = self._acquire if not count else None if after else self._release
+                if callback is None or not delta:
+                    self._usecount = after
+                elif self._running is not None or self._queue:
+                    self._usecount = after
+                    self._queue.append(callback)
+                else:
+                    try:
+                        self._usecount, self._running = after, callback
+                        self._settle()
+                    except BaseException:
+                        # A callback that raised has left nothing owed; an interrupt between two of them may have.
+                        self._settle()
+                        raise
+                    finally:
+                        self._running, self._queue = None, []
+                return delta < 0 and not after
+        raise _out_of_range(count, delta)
+
+    def _settle(self) -> None:
+        """Run the callbacks that are owed, and those that they queue; the lock is held."""
+        while self._running is not None or self._queue:
+            if self._running is None:
+                self._running, *self._queue = self._queue
+            self._run(self._running)
+
+    def _run(self, callback: Callable[[], object]) -> None:
+        begun = False
+        try:
+            # One statement: an interrupt comes before the callback has begun or when it is done with, so that every
+            # error seen while `begun` is the callback's, and no callback runs twice.
+            self._running = (begun := True, callback(), None)[-1]
+        except BaseException:
+            if begun:
+                self._usecount, self._running, self._queue = 0, None, []
+            raise
+
+
+@public
+class RefcountedValue(Refcounter, Generic[T]):
+    """A value that can be used only while somebody holds it, and the counter that says so.
+
+    Everything that `Refcounter` does, it does too; the idea is `pyrefcount`'s. The counter does not drop the value: if
+    the usecount leaves 0 again, the same value is back.
+
+    Args:
+        value: The value to guard.
+        usecount: How often it is in use at first. No callback runs for that.
+        acquire: Called without arguments after the usecount has left 0.
+        release: Called without arguments after the usecount has reached 0.
+
+    Raises:
+        TypeError: The usecount is no integer, or a callback cannot be called.
+        ValueError: The usecount is negative.
+        OverflowException: The usecount is above `USECOUNT_MAX`.
+
+    Example:
+        >>> from refcount import RefcountedValue
+        >>> frame = RefcountedValue(b"pixels", release=lambda: print("recycled"))
+        >>> frame.value
+        b'pixels'
+        >>> frame.dec()
+        recycled
+        >>> frame.value
+        Traceback (most recent call last):
+        refcount.ReleasedError: the value cannot be used at usecount 0
+    """
+
+    def __init__(
+        self,
+        value: T,
+        usecount: int = 1,
+        acquire: Callable[[], object] | None = None,
+        release: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(usecount, acquire, release)
+        self._value = value
+
+    @property
+    def value(self) -> T:
+        """The value, while the usecount is not 0; it can be replaced just as long.
+
+        Reading never waits: it is for those who hold the value. Setting waits for a callback of another thread.
+
+        Raises:
+            ReleasedError: The usecount is 0. It is a `NameError` too.
+
+        Example:
+            >>> from refcount import RefcountedValue
+            >>> page = RefcountedValue("draft")
+            >>> page.value = "final"
+            >>> page.value
+            'final'
+        """
+        if self._usecount:
+            return self._value
+        raise _released()
+
+    @value.setter
+    def value(self, value: T) -> None:
+        with self._lock:
+            if self._usecount:
+                # The old value outlives the lock, since its finalizer may use this very counter.
+                _old, self._value = self._value, value
+                return
+        raise _released()
+
+
+def _released() -> ReleasedError:
+    return ReleasedError("the value cannot be used at usecount 0")
+
+
+class Hold(Generic[C_co]):
+    """One count on one counter, which knows the counter: what a lease is made of.
+
+    The counter sets the mark in the step in which it changes its number, so that a hold which was given up half-way (by
+    an interrupt, say) shows whether it was counted. Only its counter and the owner of that counter's lifecycle write
+    it.
+
+    Attributes:
+        counter: The counter that this hold is counted on, or None while it is not held.
+    """
+
+    __slots__ = ("__weakref__", "counter")
+
+    counter: C_co | None
+
+    def __init__(self) -> None:
+        self.counter = None
+
+
+class HoldCounter(Refcounter):
+    """A counter without callbacks whose number and holds change in one step.
+
+    `inc_not_zero_by` and `dec_not_one_by` are the two hot paths of a lease. While `hot` is off they say no, so that
+    every change goes through `take` and `give`, whose caller has a lock of its own.
+
+    Each critical section is one line without a call. Without a call, no signal and no finalizer can come in between. On
+    one line, not even a tracer that raises can: it would be called once more, with the lock held, on the way out of a
+    `with` of several lines.
+
+    Args:
+        usecount: The number at first.
+    """
+
+    def __init__(self, usecount: int = 1) -> None:
+        super().__init__(usecount)
+        self._hot = True
+
+    # fmt: off
+    def inc_not_zero_by(self, hold: Hold[Self]) -> bool:
+        """Count the hold unless the usecount is 0, and say whether that was done."""
+        with self._lock: up = self._hot and self._usecount > 0; self._usecount, hold.counter = (  # noqa: E701, E702
+            self._usecount + up, self if up else hold.counter)
+        return up
+
+    def dec_not_one_by(self, hold: Hold[Self]) -> bool:
+        """Give the hold back unless it is the last or not held on this counter, and say whether that was done."""
+        with self._lock: down = self._hot and self._usecount > 1 and hold.counter is self; self._usecount, hold.counter = (  # noqa: E501, E701, E702
+            self._usecount - down, None if down else hold.counter)
+        return down
+
+    def take(self, hold: Hold[Self]) -> None:
+        """Count the hold, be the usecount 0 or not; nothing happens when it is counted already."""
+        with self._lock: new = hold.counter is None; self._usecount, hold.counter = (  # noqa: E701, E702
+            self._usecount + new, self if new else hold.counter)
+
+    def give(self, hold: Hold[Self]) -> bool:
+        """Give the hold back, be it the last or not, and say whether it was counted here."""
+        with self._lock: mine = self._usecount > 0 and hold.counter is self; self._usecount, hold.counter = (  # noqa: E701, E702
+            self._usecount - mine, None if mine else hold.counter)
+        return mine
+
+    def set_hot(self, hot: bool) -> None:
+        """Let the hot paths say yes, or not any more; on return none of them is under way."""
+        with self._lock: self._hot = hot  # noqa: E701
+    # fmt: on
+
+    def disown(self) -> None:
+        """Forget all holds, in a forked child, where another thread's copy of the lock may be held for ever."""
+        self._rest()
+        self._usecount = 0

@@ -1,0 +1,405 @@
+"""The threads' driver of the state machine: what `SharedResource` and `Lease` stand on.
+
+Locks. Each resource has one lock; it guards its machine, and no hook, check or observer runs under it. A generation's
+counter has a lock of its own, taken alone (on the hot paths) or under the resource's; so has an admission. The
+timers' lock is taken under none.
+
+Interrupts. Whatever a thread owes (a stop it is to make, a start it was to make, a lease it was granted) stands in
+the machine and in the generation's `Life`, never in its local variables alone. So everything that changes something
+reads "do it; on any error do what is owed, and re-raise", and doing it twice is harmless.
+"""
+
+import contextlib
+import math
+import threading
+import warnings
+from collections.abc import Callable
+from functools import partial
+from threading import get_ident
+from time import monotonic
+from typing import Generic, Protocol, TypeVar
+from weakref import ref
+
+from refcount._counter import Hold
+from refcount._errors import ReentrantError, RefcountError
+from refcount._life import Life
+from refcount._lifecycle import Answer, Generation, Lifecycle, Phase, State, Waiter
+from refcount._observers import Observer, Observers
+from refcount._openers import Opener
+from refcount._process import process
+from refcount._report import report
+from refcount._timers import clocks
+
+R = TypeVar("R")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Admission(Protocol):
+    """Asked before an idle resource starts, told when it is idle again: how the floor above bounds capacity."""
+
+    def enter(self, deadline: float | None) -> None:
+        """Return when the resource may start.
+
+        Raises:
+            CapacityError: it may not.
+            TimeoutError: `monotonic()` has passed `deadline`.
+        """
+        ...
+
+    def leave(self) -> None:
+        """The resource is idle. Called under its lock, so it must not wait; harmless when it has not entered."""
+        ...
+
+
+class ThreadWaiter(Waiter[T]):
+    """A thread at the door."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, hold: Hold[Generation[T]]) -> None:
+        super().__init__(hold, get_ident())
+        self._event = threading.Event()
+
+    def wake(self) -> None:
+        """Let `sleep` return."""
+        self._event.set()
+
+    def sleep(self, deadline: float | None) -> bool:
+        """Wait to be woken; say whether that came before `deadline`."""
+        woken = self._event.wait(None if deadline is None else seconds(deadline - monotonic()))
+        self._event.clear()
+        return woken
+
+
+class Driver(Generic[T_co]):
+    """One resource, driven by the threads of those who use it.
+
+    Args:
+        opener: starts and stops it.
+        name: names it in errors, warnings and reports.
+        linger: seconds that it stays up after its last lease.
+        check: asked before a value that is up is handed to a newcomer.
+        overlap: whether a newcomer starts anew while the old generation stops.
+        admission: asked before it starts from idle.
+        owner: the face that its users know; kept alive while the resource is not idle.
+    """
+
+    def __init__(
+        self,
+        opener: Opener[T_co],
+        name: str,
+        *,
+        linger: float,
+        check: Callable[[T_co], bool] | None,
+        overlap: bool,
+        admission: Admission | None,
+        owner: object,
+    ) -> None:
+        self.name = name
+        self.linger = linger
+        self._opener = opener
+        self._check = check
+        self._overlap = overlap
+        self._admission = admission
+        self._owner = ref(owner)
+        self._observers = Observers(name)
+        self._begin()
+        process.forkables.add(self)
+
+    def _begin(self) -> None:
+        self.lock = threading.Lock()
+        self._changed = threading.Condition(self.lock)
+        self.machine: Lifecycle[T_co] = Lifecycle(
+            self.name,
+            lingers=self.linger > 0,
+            checked=self._check is not None,
+            overlap=self._overlap,
+            note=self._observers.note,
+        )
+        self._inside: int | None = None
+        """The thread that holds the lock."""
+        self.hot: Generation[T_co] | None = None
+        """The generation that newcomers may enter by its counter alone."""
+
+    def _locked(self, step: Callable[[], R]) -> R:
+        if self._is_inside():
+            raise ReentrantError(f"{self.name} was used by a finalizer or signal handler in the middle of another use")
+        # One line: on the way out of a `with` of several lines a tracer could raise while the lock is still held.
+        with self.lock: return self._take_step(step)  # fmt: skip # noqa: E701
+
+    def _is_inside(self) -> bool:
+        # The lock is asked as well, since a tracer can keep the mark from being taken away.
+        return self._inside == get_ident() and self.lock.locked()
+
+    def _take_step(self, step: Callable[[], R]) -> R:
+        self._inside = get_ident()
+        try:
+            return step()
+        finally:
+            self._inside = None
+
+    # Consumers
+
+    def admit(self, lease: Hold[Generation[T_co]], timeout: float | None) -> None:
+        """Let `lease` hold the resource, whatever it takes: a start, a check, waiting for another thread's hook."""
+        if self.hot is not None and self.hot.inc_not_zero_by(lease):
+            return
+        deadline = None if timeout is None else monotonic() + timeout
+        waiter = ThreadWaiter(lease)
+        try:
+            self._locked(lambda: self.machine.acquire(waiter))
+            self._follow(waiter, deadline)
+        except BaseException:
+            self._withdraw(waiter)
+            raise
+
+    def admit_running(self, lease: Hold[Generation[T_co]]) -> bool:
+        """Let `lease` hold the resource if it runs; say whether it did."""
+        waiter = ThreadWaiter(lease)
+        try:
+            found = self._locked(lambda: self.machine.try_acquire(waiter))
+            return found and self._follow(waiter, None, starts=False)
+        except BaseException:
+            self._withdraw(waiter)
+            raise
+
+    def give_back(self, lease: Hold[Generation[T_co]], *, hushed: bool = False) -> bool:
+        """Release `lease` if it is held, and do what this thread owes; say whether this call released it."""
+        if self._is_inside():  # in a user's finalizer, which the collector runs in the middle of our step
+            held = lease.counter is not None
+            clocks.thread.lost(lambda: self.do(lambda by: self.machine.release(lease, by), hushed=True))
+            return held
+        released = self._locked(lambda: self.machine.release(lease, get_ident()))
+        self._settle(hushed=hushed)
+        return released
+
+    def reclaim(self, lease: Hold[Generation[T_co]], where: str) -> None:
+        """Release a lease that was garbage-collected while held; in the timer thread."""
+        try:
+            warnings.warn(f"a lease of {self.name} was never released{where}", ResourceWarning, stacklevel=2)
+        finally:
+            self.do(lambda by: self.machine.release(lease, by), hushed=True)
+
+    def _follow(self, waiter: ThreadWaiter[T_co], deadline: float | None, *, starts: bool = True) -> bool:
+        """Do what the machine asks of `waiter` until it holds; without `starts`, withdraw rather than start or wait."""
+        while True:
+            self._settle(hushed=True)
+            answer = self._locked(lambda: waiter.answer)
+            if answer is Answer.HELD:
+                return True
+            if waiter.error is not None:
+                error, waiter.error = waiter.error, None  # else the error would keep its own frames alive
+                raise error
+            if answer is Answer.CHECK:
+                self._check_for(waiter)
+            elif not starts:
+                self._withdraw(waiter)
+                return False
+            elif answer is Answer.START:
+                self._start_for(waiter, deadline)
+            elif not waiter.sleep(deadline) and waiter.answer is Answer.WAIT:
+                raise TimeoutError(f"{self.name} was still {self.state.value} when the timeout was over")
+
+    def _start_for(self, waiter: ThreadWaiter[T_co], deadline: float | None) -> None:
+        generation = waiter.generation
+        assert generation is not None  # `START` is answered only for one
+        if self._admission is not None:
+            self._admission.enter(deadline)
+        generation.life = life = Life(generation, self._opener, self.name)
+        try:
+            life.begin()
+        except Exception as error:
+            error.add_note(f"while starting {self.name}, generation {generation.number}")
+            self._locked(partial(self.machine.start_failed, generation, error, waiter.by))
+        else:
+            process.enter(self, self._owner())  # again, so that it is younger than what it has acquired in its start
+            self._locked(lambda: self.machine.started(generation, waiter.by))
+
+    def _check_for(self, waiter: ThreadWaiter[T_co]) -> None:
+        generation, check = waiter.generation, self._check
+        assert generation is not None  # `CHECK` is answered only for one,
+        assert check is not None  # and only where there is a check
+        try:
+            good = bool(check(generation.value))
+        except Exception as error:
+            report(error, f"the check of {self.name}, generation {generation.number}")
+            good = False
+        self._locked(lambda: self.machine.checked_out(waiter, good))
+
+    def _withdraw(self, waiter: ThreadWaiter[T_co]) -> None:
+        """Leave nothing of a `waiter` that was interrupted anywhere, not even a start made but not reported."""
+        generation = waiter.generation
+        if generation is not None and waiter.answer is Answer.START:
+            self._undo_start(generation)
+        self._locked(lambda: self.machine.withdraw(waiter))
+        self._settle(hushed=True)
+
+    def _undo_start(self, generation: Generation[T_co]) -> None:
+        try:
+            if generation.life is not None:
+                generation.life.end()
+        except Exception as error:
+            report(error, f"the stop of {self.name}, generation {generation.number}")
+
+    # What a thread owes
+
+    def do(self, event: Callable[[int], object], *, hushed: bool = False) -> None:
+        """Let `event` happen to the machine, and do what follows from it."""
+        try:
+            self._locked(lambda: event(get_ident()))
+            self._settle(hushed=hushed)
+        except BaseException:
+            self._settle(hushed=hushed)
+            raise
+
+    def _settle(self, *, hushed: bool = False) -> None:
+        """Do what the machine leaves to this thread until nothing is left: stop what is to stop, time what lingers.
+
+        Args:
+            hushed: report the error of a stop instead of raising it, where it is none of the caller's making.
+        """
+        while True:
+            job, untimed = self._locked(self._find_work)
+            if job is not None:
+                self._stop(job, hushed=hushed)
+            elif untimed is None or not self._time(untimed):
+                break
+        self._observers.tell()
+
+    def _find_work(self) -> tuple[Generation[T_co] | None, Generation[T_co] | None]:
+        """Return a generation that this thread is to stop, and one that needs a timer; under the lock."""
+        me = get_ident()
+        if process.ending:
+            self.machine.lingers = False
+        self.machine.settle(me)
+        self._publish()
+        job = next((job for job in self.machine.jobs(me) if job.life is None or not job.life.running), None)
+        return job, self.machine.untimed
+
+    def _publish(self) -> None:
+        """Show what the machine has come to; under the lock."""
+        self.hot = self.machine.hot
+        self._changed.notify_all()
+        if self.machine.idle:
+            process.leave(self)
+            if self._admission is not None:
+                self._admission.leave()
+        elif self not in process:
+            process.enter(self, self._owner())
+
+    def _stop(self, generation: Generation[T_co], *, hushed: bool) -> None:
+        over = partial(self.machine.stopped, generation, get_ident())
+        try:
+            if generation.life is not None:
+                generation.life.end()
+        except Exception as error:
+            error.add_note(f"while stopping {self.name}, generation {generation.number}")
+            self._locked(over)
+            if not hushed:
+                raise
+            report(error, f"the stop of {self.name}, generation {generation.number}")
+        else:
+            self._locked(over)
+
+    # Waiting
+
+    def refuse_reentry(self, what: str) -> None:
+        """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
+        self._locked(lambda: self.machine.refuse_reentry(get_ident(), what))
+
+    def wait_quiet(self, timeout: float | None) -> None:
+        """Wait until nothing runs; raise `TimeoutError` after `timeout` seconds."""
+        self._wait_until(lambda: self.machine.quiet, timeout, "running")
+
+    def _wait_until(self, reached: Callable[[], bool], timeout: float | None, what: str) -> None:
+        if not self._locked(lambda: self._changed.wait_for(reached, seconds(timeout))):
+            raise TimeoutError(f"{self.name} was still {what} after {timeout} s, with usecount {self.machine.usecount}")
+
+    @property
+    def state(self) -> State:
+        """What the resource is doing."""
+        return self._locked(lambda: self.machine.state)
+
+    # Linger
+
+    def touch(self) -> None:
+        """Let the linger begin anew."""
+        deadline = clocks.clock.now() + self.linger
+        self.do(lambda by: self.machine.touch(deadline, by))
+
+    def _time(self, generation: Generation[T_co]) -> bool:
+        """Set a timer for a generation that lingers; say whether there may be more to do."""
+        deadline = self._locked(lambda: self.machine.begin_linger(generation, clocks.clock.now() + self.linger))
+        if deadline == math.inf:
+            return False
+        try:
+            # An interrupt before the store leaves a timer too many, which is harmless; one too few would be a leak.
+            generation.timer = clocks.clock.at(deadline, lambda: self._linger_over(generation))
+        except RuntimeError:  # no thread can be had: then it does not linger
+            self._locked(lambda: self.machine.flush(get_ident()))
+        return True
+
+    def _linger_over(self, generation: Generation[T_co]) -> None:
+        """A timer looks at a generation, which may have been used, touched or stopped since."""
+        self.do(lambda by: self.machine.linger_over(generation, clocks.clock.now(), by), hushed=True)
+
+    # Observers
+
+    def observe(self, callback: Observer) -> Callable[[], None]:
+        """Tell `callback` of every change until the function that this returns is called."""
+
+        def observer(usecount: int) -> None:  # one for each call, so that ending it ends no other
+            callback(usecount)
+
+        def add(by: int) -> None:
+            self._observers.add(observer)
+            self.machine.observe(True, by)
+
+        def remove(by: int) -> None:
+            self._observers.remove(observer)
+            self.machine.observe(bool(self._observers), by)
+
+        def end() -> None:
+            self.do(remove)
+
+        self.do(add)
+        return end
+
+    # The process
+
+    def end_linger(self) -> None:
+        """Have what lingers stopped now, as a job that is due."""
+        with contextlib.suppress(RuntimeError):  # no thread can be had any more: the caller runs what is due
+            clocks.thread.at(clocks.thread.now(), lambda: self.do(self.machine.flush, hushed=True))
+
+    def wait_unlinger(self) -> None:
+        """Wait until no stop runs."""
+        self._wait_until(lambda: all(g.phase is not Phase.STOPPING for g in self.machine.generations), None, "stopping")
+
+    def stop_at_exit(self) -> None:
+        """Stop what is up, whoever holds it."""
+        self.wait_unlinger()
+        usecount = self.machine.usecount
+        try:
+            if usecount:
+                warnings.warn(f"{self.name} is still held at exit, by {usecount}", ResourceWarning, stacklevel=2)
+        finally:
+            self.do(self.machine.expel, hushed=True)
+
+    def renew(self) -> list[object]:
+        """Begin anew in a forked child; return what runs for the parent."""
+        inherited = self.machine.generations
+        for generation in inherited:
+            generation.disown()
+            for waiter in generation.waiters:
+                waiter.error = RefcountError(f"the process was forked while it waited for {self.name}")
+        self._observers.renew()
+        self._begin()
+        self.machine.observe(bool(self._observers), get_ident())
+        return [generation.life for generation in inherited]
+
+
+def seconds(timeout: float | None) -> float | None:
+    """The timeout as a lock takes it, which has limits of its own."""
+    return None if timeout is None else max(min(timeout, threading.TIMEOUT_MAX), 0.0)

@@ -1,0 +1,97 @@
+"""Openers: callables that return a context manager, which starts a resource when entered and stops it when left."""
+
+import inspect
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Opener = Callable[[], AbstractContextManager[T]]
+
+
+class Yielding(AbstractContextManager[T_co, None], Generic[T_co]):
+    """A generator that yields once, as a context manager: up to the yield it starts a resource, after it it stops it.
+
+    Unlike `contextlib.contextmanager` it never throws anything into the generator: what happens in one consumer's
+    with-body is no business of a resource that others use.
+
+    Args:
+        generator: a fresh generator.
+        name: names it in errors.
+    """
+
+    def __init__(self, generator: Generator[T_co, None, object], name: str) -> None:
+        self._generator = generator
+        self._name = name
+
+    @property
+    def state(self) -> str:
+        """Where the generator stands, in the words of `inspect.getgeneratorstate`."""
+        return inspect.getgeneratorstate(self._generator)
+
+    def __enter__(self) -> T_co:
+        try:
+            return next(self._generator)
+        except StopIteration:
+            raise RuntimeError(f"{self._name} yielded no value: a resource yields exactly once") from None
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        try:
+            value = next(self._generator)
+        except StopIteration:
+            return
+        self._generator.close()
+        raise RuntimeError(f"{self._name} yielded a second value, {value!r}: a resource yields exactly once")
+
+
+def made(
+    factory: Callable[[], T],
+    start: Callable[[T], object] | None,
+    stop: Callable[[T], object] | None,
+    name: str,
+) -> Opener[T]:
+    """Return the opener of a resource that `factory` makes and two hooks begin and end."""
+    begin, end = start or _nothing, stop or _nothing
+
+    def life() -> Generator[T, None, None]:
+        thing = factory()
+        # One line, so that a tracer, too, can raise only before the start and after the stop.
+        begin(thing); yield thing; end(thing)  # fmt: skip # noqa: E702
+
+    return lambda: Yielding(life(), name)
+
+
+def _nothing(thing: object) -> None:
+    """The hook of those who gave none."""
+
+
+def check_callable(what: str, thing: object) -> None:
+    """Raise `TypeError`, naming `what` and `thing`, unless it can be called."""
+    if isinstance(thing, Generator):
+        raise TypeError(f"{what} must be callable, not the generator {thing!r}: pass the function that makes it")
+    if not callable(thing):
+        raise TypeError(f"{what} must be callable, not {thing!r}")
+
+
+def open_checked(opener: Opener[T], name: str) -> AbstractContextManager[T]:
+    """Call `opener`; raise `TypeError`, naming the resource and the value, if that gives no context manager."""
+    manager = opener()
+    if not _is_manager(manager):
+        hint = "; wrap the function with contextlib.contextmanager" if isinstance(manager, Generator) else ""
+        raise TypeError(f"the opener of {name} must return a context manager, not {manager!r}{hint}")
+    return manager
+
+
+def _is_manager(thing: object) -> bool:
+    return isinstance(thing, AbstractContextManager)
+
+
+def name_of(thing: object) -> str:
+    """Return what a reader would call `thing`."""
+    name = getattr(thing, "__qualname__", None)
+    return name if isinstance(name, str) else repr(thing)

@@ -1,0 +1,96 @@
+"""Helpers for tests of code that uses shared resources: a clock that the test moves."""
+
+import heapq
+import itertools
+import math
+import threading
+from types import TracebackType
+from typing import Self
+
+from refcount._timers import Clock, Job, Timer, check_seconds, clocks
+
+__all__ = ["ManualClock"]
+
+
+class ManualClock:
+    """A clock for lingers that stands still until it is told to move. A context manager: it is in force inside.
+
+    What lingers while it is in force is stopped by `advance`, in the calling thread, in the order of the deadlines.
+    On leaving, what still lingers on it is stopped. Use it from before the first lease that shall linger on it, and
+    one at a time.
+
+    Example:
+        >>> from refcount import SharedResource
+        >>> from refcount.testing import ManualClock
+        >>> with ManualClock() as clock:
+        ...     resource = SharedResource.of(list, stop=lambda value: print("stop"), linger=5.0)
+        ...     with resource():
+        ...         pass
+        ...     clock.advance(4.9)
+        ...     print(resource.state.value)
+        ...     clock.advance(0.1)
+        lingering
+        stop
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now = 0.0
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._before: list[Clock] = []
+
+    def __enter__(self) -> Self:
+        """Put it in force."""
+        self._before.append(clocks.clock)
+        clocks.clock = self
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Stop what still lingers on it, and put the clock before it back in force."""
+        try:
+            self.advance(math.inf)
+        finally:
+            clocks.clock = self._before.pop()
+
+    def now(self) -> float:
+        """Return the seconds by which it has been moved."""
+        return self._now
+
+    def at(self, deadline: float, job: Job) -> Timer:
+        """Run `job` when the clock is moved to `deadline` or beyond; it is how resources set their timers."""
+        timer = Timer(job)
+        with self._lock:
+            heapq.heappush(self._heap, (deadline, next(self._order), timer))
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock, and run what becomes due, each at its own time; returns when all of it has ended.
+
+        Args:
+            seconds: by how much, 0 or more.
+
+        Raises:
+            TypeError: that is no number.
+            ValueError: it is negative or NaN.
+
+        Example:
+            >>> clock = ManualClock()
+            >>> clock.advance(2.5)
+            >>> clock.now()
+            2.5
+        """
+        end = self._now + check_seconds("seconds", seconds)
+        while (timer := self._take_due(end)) is not None:
+            timer()
+        self._now = end
+
+    def _take_due(self, end: float) -> Timer | None:
+        with self._lock:
+            if not self._heap or self._heap[0][0] > end:
+                return None
+            deadline, _, timer = heapq.heappop(self._heap)
+            self._now = max(self._now, deadline)
+            return timer

@@ -1,0 +1,1 @@
+"""Tests of refcount; a package, so that helpers can be imported and ``python -m tests.<tool>`` works."""
