@@ -30,6 +30,10 @@ _SWITCH_INTERVAL = 1e-6
 _LONG_PAUSE = 1e-5
 
 
+UNSHAKABLE = inspect.CO_GENERATOR if sys.version_info[:2] == (3, 12) else 0
+"""CPython 3.12 crashes where a generator traced by bytecode goes on in a thread that has no tracer."""
+
+
 @contextmanager
 def shaken(seed: int, *, probability: float = 0.1, also: Iterable[Path | CodeType] = ()) -> Generator[None]:
     """Shake the calling thread and every thread started inside the block.
@@ -55,7 +59,7 @@ def shaken(seed: int, *, probability: float = 0.1, also: Iterable[Path | CodeTyp
         return step
 
     def enter(frame: FrameType, _event: str, _argument: object) -> Tracer | None:
-        if not active or not follow(frame.f_code):
+        if not active or not follow(frame.f_code) or frame.f_code.co_flags & UNSHAKABLE:
             return None
         frame.f_trace = step  # before f_trace_opcodes, or Python 3.13 skips the first call of each function
         frame.f_trace_lines = False

@@ -1,6 +1,11 @@
 """Things that run only while somebody needs them: the first consumer starts them, the last one stops them."""
 
+from typing import TYPE_CHECKING
+
+from refcount._attributes import refcounted_attribute, tracked
+from refcount._classes import StartStop, resource_of
 from refcount._counter import USECOUNT_MAX, RefcountedValue, Refcounter
+from refcount._demands import Demand
 from refcount._errors import (
     CapacityError,
     ClosedError,
@@ -10,22 +15,67 @@ from refcount._errors import (
     ReleasedError,
     UnderflowException,
 )
+from refcount._executor import RefcountedExecutor
 from refcount._lease import Lease
 from refcount._lifecycle import State
+from refcount._managers import InstanceManager, demand
 from refcount._shared import SharedResource
+from refcount._uses import uses
+from refcount._workers import StoppableThread, WorkerGroup
+
+if TYPE_CHECKING:
+    from refcount._decorators import Resource, refcounted_resource
+    from refcount._methods import ResourceMethod, refcounted_method
 
 __all__ = [
     "USECOUNT_MAX",
     "CapacityError",
     "ClosedError",
+    "Demand",
+    "InstanceManager",
     "Lease",
     "OverflowException",
     "ReentrantError",
     "RefcountError",
+    "RefcountedExecutor",
     "RefcountedValue",
     "Refcounter",
     "ReleasedError",
+    "Resource",
+    "ResourceMethod",
     "SharedResource",
+    "StartStop",
     "State",
+    "StoppableThread",
     "UnderflowException",
+    "WorkerGroup",
+    "demand",
+    "refcounted_attribute",
+    "refcounted_method",
+    "refcounted_resource",
+    "resource_of",
+    "tracked",
+    "uses",
 ]
+
+# These stand on wrapt, whose import takes asyncio with it: it is imported when one of them is first used.
+_LATE = {
+    "Resource": "_decorators",
+    "ResourceMethod": "_methods",
+    "refcounted_method": "_methods",
+    "refcounted_resource": "_decorators",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(f"{__name__}.{_LATE[name]}")
+    globals()[name] = found = getattr(module, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

@@ -47,9 +47,13 @@ USECOUNT_MAX: Final = 2**62 - 1
 class SupportsLock(Protocol):
     """What `Refcounter.dec_and_lock` needs of a lock: those of `threading` and `multiprocessing` have it."""
 
-    def acquire(self) -> object: ...
+    def acquire(self) -> object:
+        """Wait for the lock, and take it."""
+        ...
 
-    def release(self) -> object: ...
+    def release(self) -> object:
+        """Let it go."""
+        ...
 
 
 def _natural(name: str, value: int) -> int:
@@ -415,6 +419,8 @@ class Refcounter:
         """
         if self.dec_not_one():
             return False
+        if not (hasattr(lock, "acquire") and hasattr(lock, "release")):
+            raise TypeError(f"lock must have acquire() and release(), unlike {lock!r}")
         last = False
         lock.acquire()
         try:

@@ -11,6 +11,7 @@ reads "do it; on any error do what is owed, and re-raise", and doing it twice is
 
 import contextlib
 import math
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -20,14 +21,16 @@ from time import monotonic
 from typing import Generic, Protocol, TypeVar
 from weakref import ref
 
+from refcount._bell import Bell
 from refcount._counter import Hold
 from refcount._errors import ReentrantError, RefcountError
 from refcount._life import Life
 from refcount._lifecycle import Answer, Generation, Lifecycle, Phase, State, Waiter
+from refcount._locks import here, in_a_step, owned_by_me
 from refcount._observers import Observer, Observers
 from refcount._openers import Opener
 from refcount._process import process
-from refcount._report import report
+from refcount._report import note, report
 from refcount._timers import clocks
 
 R = TypeVar("R")
@@ -51,25 +54,31 @@ class Admission(Protocol):
         """The resource is idle. Called under its lock, so it must not wait; harmless when it has not entered."""
         ...
 
+    def wake(self) -> None:
+        """The resource was closed by force: whoever waits in `enter` shall look again."""
+        ...
+
+    def rest(self, resting: bool, *, anew: bool = False) -> None:
+        """The resource lingers, perhaps `anew`, or does not. Called under its lock, and often for no change."""
+        ...
+
 
 class ThreadWaiter(Waiter[T]):
     """A thread at the door."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("_bell",)
 
     def __init__(self, hold: Hold[Generation[T]]) -> None:
         super().__init__(hold, get_ident())
-        self._event = threading.Event()
+        self._bell = Bell()
 
     def wake(self) -> None:
         """Let `sleep` return."""
-        self._event.set()
+        self._bell.ring()
 
     def sleep(self, deadline: float | None) -> bool:
         """Wait to be woken; say whether that came before `deadline`."""
-        woken = self._event.wait(None if deadline is None else seconds(deadline - monotonic()))
-        self._event.clear()
-        return woken
+        return self._bell.sleep(deadline)
 
 
 class Driver(Generic[T_co]):
@@ -108,42 +117,31 @@ class Driver(Generic[T_co]):
         process.forkables.add(self)
 
     def _begin(self) -> None:
-        self.lock = threading.Lock()
-        self._changed = threading.Condition(self.lock)
+        self.lock: threading.RLock = threading.RLock()
+        self._owned = owned_by_me(self.lock)
+        self._watchers: tuple[Bell, ...] = ()
         self.machine: Lifecycle[T_co] = Lifecycle(
             self.name,
             lingers=self.linger > 0,
             checked=self._check is not None,
             overlap=self._overlap,
-            note=self._observers.note,
+            note=self._observers.noted.append,
         )
-        self._inside: int | None = None
-        """The thread that holds the lock."""
         self.hot: Generation[T_co] | None = None
         """The generation that newcomers may enter by its counter alone."""
 
     def _locked(self, step: Callable[[], R]) -> R:
-        if self._is_inside():
+        if self._owned():
             raise ReentrantError(f"{self.name} was used by a finalizer or signal handler in the middle of another use")
         # One line: on the way out of a `with` of several lines a tracer could raise while the lock is still held.
-        with self.lock: return self._take_step(step)  # fmt: skip # noqa: E701
-
-    def _is_inside(self) -> bool:
-        # The lock is asked as well, since a tracer can keep the mark from being taken away.
-        return self._inside == get_ident() and self.lock.locked()
-
-    def _take_step(self, step: Callable[[], R]) -> R:
-        self._inside = get_ident()
-        try:
-            return step()
-        finally:
-            self._inside = None
+        with self.lock: here.owned = self._owned; return step()  # fmt: skip # noqa: E701, E702
 
     # Consumers
 
     def admit(self, lease: Hold[Generation[T_co]], timeout: float | None) -> None:
         """Let `lease` hold the resource, whatever it takes: a start, a check, waiting for another thread's hook."""
-        if self.hot is not None and self.hot.inc_not_zero_by(lease):
+        generation = self.hot
+        if generation is not None and generation.inc_not_zero_by(lease):
             return
         deadline = None if timeout is None else monotonic() + timeout
         waiter = ThreadWaiter(lease)
@@ -166,7 +164,9 @@ class Driver(Generic[T_co]):
 
     def give_back(self, lease: Hold[Generation[T_co]], *, hushed: bool = False) -> bool:
         """Release `lease` if it is held, and do what this thread owes; say whether this call released it."""
-        if self._is_inside():  # in a user's finalizer, which the collector runs in the middle of our step
+        if sys.is_finalizing():
+            return False  # all is stopped, and a thread that was killed may hold the lock for ever
+        if in_a_step():  # of any resource: in a user's finalizer, which the collector runs in the middle of it
             held = lease.counter is not None
             clocks.thread.lost(lambda: self.do(lambda by: self.machine.release(lease, by), hushed=True))
             return held
@@ -183,23 +183,33 @@ class Driver(Generic[T_co]):
 
     def _follow(self, waiter: ThreadWaiter[T_co], deadline: float | None, *, starts: bool = True) -> bool:
         """Do what the machine asks of `waiter` until it holds; without `starts`, withdraw rather than start or wait."""
-        while True:
-            self._settle(hushed=True)
-            answer = self._locked(lambda: waiter.answer)
-            if answer is Answer.HELD:
-                return True
-            if waiter.error is not None:
-                error, waiter.error = waiter.error, None  # else the error would keep its own frames alive
+        try:
+            while (answer := self._ask(waiter)) is not Answer.HELD:
+                if answer is Answer.CHECK:
+                    self._check_for(waiter)
+                elif not starts:
+                    self._withdraw(waiter)
+                    return False
+                elif answer is Answer.START:
+                    self._start_for(waiter, deadline)
+                elif not waiter.sleep(deadline) and waiter.answer is Answer.WAIT:
+                    raise TimeoutError(f"{self.name} was still {self.state.value} when the timeout was over")
+        except Exception:
+            self._withdraw(waiter)  # here, where the caller does it once more if an interrupt comes meanwhile
+            raise
+        return True
+
+    def _ask(self, waiter: ThreadWaiter[T_co]) -> Answer:
+        """Do what this thread owes and return what `waiter` is to do, or raise what it was refused with."""
+        self._settle(hushed=True)
+        answer = self._locked(lambda: waiter.answer)
+        if waiter.error is not None:
+            error, waiter.error = waiter.error, None
+            try:
                 raise error
-            if answer is Answer.CHECK:
-                self._check_for(waiter)
-            elif not starts:
-                self._withdraw(waiter)
-                return False
-            elif answer is Answer.START:
-                self._start_for(waiter, deadline)
-            elif not waiter.sleep(deadline) and waiter.answer is Answer.WAIT:
-                raise TimeoutError(f"{self.name} was still {self.state.value} when the timeout was over")
+            finally:
+                del error  # else it would keep its own frames alive
+        return answer
 
     def _start_for(self, waiter: ThreadWaiter[T_co], deadline: float | None) -> None:
         generation = waiter.generation
@@ -210,7 +220,7 @@ class Driver(Generic[T_co]):
         try:
             life.begin()
         except Exception as error:
-            error.add_note(f"while starting {self.name}, generation {generation.number}")
+            note(error, f"while starting {self.name}, generation {generation.number}")
             self._locked(partial(self.machine.start_failed, generation, error, waiter.by))
         else:
             process.enter(self, self._owner())  # again, so that it is younger than what it has acquired in its start
@@ -250,7 +260,7 @@ class Driver(Generic[T_co]):
             self._locked(lambda: event(get_ident()))
             self._settle(hushed=hushed)
         except BaseException:
-            self._settle(hushed=hushed)
+            self._settle(hushed=True)
             raise
 
     def _settle(self, *, hushed: bool = False) -> None:
@@ -265,7 +275,8 @@ class Driver(Generic[T_co]):
                 self._stop(job, hushed=hushed)
             elif untimed is None or not self._time(untimed):
                 break
-        self._observers.tell()
+        while (telling := self._locked(self._observers.begin_round)) is not None:
+            next(telling)
 
     def _find_work(self) -> tuple[Generation[T_co] | None, Generation[T_co] | None]:
         """Return a generation that this thread is to stop, and one that needs a timer; under the lock."""
@@ -280,21 +291,31 @@ class Driver(Generic[T_co]):
     def _publish(self) -> None:
         """Show what the machine has come to; under the lock."""
         self.hot = self.machine.hot
-        self._changed.notify_all()
+        for watcher in self._watchers:
+            watcher.ring()
         if self.machine.idle:
             process.leave(self)
-            if self._admission is not None:
-                self._admission.leave()
         elif self not in process:
             process.enter(self, self._owner())
+        if self._admission is not None:
+            self._admission.rest(self._rests)
+            if self.machine.idle:
+                self._admission.leave()
+
+    @property
+    def _rests(self) -> bool:
+        """Whether it would be idle if what lingers were stopped."""
+        return self.machine.resting is not None and not self.machine.detached
 
     def _stop(self, generation: Generation[T_co], *, hushed: bool) -> None:
         over = partial(self.machine.stopped, generation, get_ident())
+        if generation.timer is not None:
+            generation.timer.cancel()  # it may be due much later, and would keep the value until then
         try:
             if generation.life is not None:
                 generation.life.end()
         except Exception as error:
-            error.add_note(f"while stopping {self.name}, generation {generation.number}")
+            note(error, f"while stopping {self.name}, generation {generation.number}")
             self._locked(over)
             if not hushed:
                 raise
@@ -302,7 +323,19 @@ class Driver(Generic[T_co]):
         else:
             self._locked(over)
 
-    # Waiting
+    # Closing and waiting
+
+    def close(self, timeout: float | None, *, force: bool) -> None:
+        """Refuse newcomers and wait until nothing runs; raise what a stop raised only then."""
+        self.refuse_reentry("close")
+        try:
+            self.do(lambda by: self.machine.close(by, force=force))
+            if force and self._admission is not None:
+                self._admission.wake()
+        except Exception:
+            self.wait_quiet(timeout)
+            raise
+        self.wait_quiet(timeout)
 
     def refuse_reentry(self, what: str) -> None:
         """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
@@ -310,11 +343,29 @@ class Driver(Generic[T_co]):
 
     def wait_quiet(self, timeout: float | None) -> None:
         """Wait until nothing runs; raise `TimeoutError` after `timeout` seconds."""
-        self._wait_until(lambda: self.machine.quiet, timeout, "running")
+        if not self._wait_until(lambda: self.machine.quiet, timeout):
+            raise TimeoutError(f"{self.name} still ran after {timeout} s, with usecount {self.machine.usecount}")
 
-    def _wait_until(self, reached: Callable[[], bool], timeout: float | None, what: str) -> None:
-        if not self._locked(lambda: self._changed.wait_for(reached, seconds(timeout))):
-            raise TimeoutError(f"{self.name} was still {what} after {timeout} s, with usecount {self.machine.usecount}")
+    def _wait_until(self, reached: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait for something to become true of the machine; say whether it did within `timeout` seconds."""
+        deadline = None if timeout is None else monotonic() + timeout
+        bell = Bell()
+        try:
+            self._locked(lambda: self._watch((*self._watchers, bell)))
+            return self._sleep_until(reached, bell, deadline)
+        finally:
+            self._locked(lambda: self._watch(tuple(other for other in self._watchers if other is not bell)))
+
+    def _sleep_until(self, reached: Callable[[], bool], bell: Bell, deadline: float | None) -> bool:
+        # A function of its own: on CPython 3.12 and 3.13 an interrupt on the way back to a `while` that ends the body
+        # of a `try` leaves it without its `finally`.
+        while not self._locked(reached):
+            if not bell.sleep(deadline):
+                return self._locked(reached)
+        return True
+
+    def _watch(self, watchers: tuple[Bell, ...]) -> None:
+        self._watchers = watchers
 
     @property
     def state(self) -> State:
@@ -326,16 +377,24 @@ class Driver(Generic[T_co]):
     def touch(self) -> None:
         """Let the linger begin anew."""
         deadline = clocks.clock.now() + self.linger
-        self.do(lambda by: self.machine.touch(deadline, by))
+
+        def touch(by: int) -> None:
+            self.machine.touch(deadline, by)
+            if self._admission is not None:
+                self._admission.rest(self._rests, anew=True)
+
+        self.do(touch)
 
     def _time(self, generation: Generation[T_co]) -> bool:
         """Set a timer for a generation that lingers; say whether there may be more to do."""
         deadline = self._locked(lambda: self.machine.begin_linger(generation, clocks.clock.now() + self.linger))
-        if deadline == math.inf:
-            return False
+        if deadline == math.inf or (generation.timer is not None and not generation.timer.fired):
+            return False  # an older timer is due no later, and sets another if it comes too early
         try:
             # An interrupt before the store leaves a timer too many, which is harmless; one too few would be a leak.
             generation.timer = clocks.clock.at(deadline, lambda: self._linger_over(generation))
+            if generation.phase is not Phase.UP:
+                generation.timer.cancel()  # stopped meanwhile, by a thread that did not see it
         except RuntimeError:  # no thread can be had: then it does not linger
             self._locked(lambda: self.machine.flush(get_ident()))
         return True
@@ -348,9 +407,8 @@ class Driver(Generic[T_co]):
 
     def observe(self, callback: Observer) -> Callable[[], None]:
         """Tell `callback` of every change until the function that this returns is called."""
-
-        def observer(usecount: int) -> None:  # one for each call, so that ending it ends no other
-            callback(usecount)
+        observer = partial(callback)  # one for each call, so that ending it ends no other
+        owner = self._owner()  # whoever keeps the function that ends it keeps what is observed
 
         def add(by: int) -> None:
             self._observers.add(observer)
@@ -361,9 +419,14 @@ class Driver(Generic[T_co]):
             self.machine.observe(bool(self._observers), by)
 
         def end() -> None:
-            self.do(remove)
+            if owner is not None:
+                self.do(remove)
 
-        self.do(add)
+        try:
+            self.do(add)
+        except BaseException:
+            end()  # nobody else could: the caller does not get it
+            raise
         return end
 
     # The process
@@ -375,7 +438,7 @@ class Driver(Generic[T_co]):
 
     def wait_unlinger(self) -> None:
         """Wait until no stop runs."""
-        self._wait_until(lambda: all(g.phase is not Phase.STOPPING for g in self.machine.generations), None, "stopping")
+        self._wait_until(lambda: all(g.phase is not Phase.STOPPING for g in self.machine.generations), None)
 
     def stop_at_exit(self) -> None:
         """Stop what is up, whoever holds it."""
@@ -389,17 +452,13 @@ class Driver(Generic[T_co]):
 
     def renew(self) -> list[object]:
         """Begin anew in a forked child; return what runs for the parent."""
-        inherited = self.machine.generations
+        before, inherited = self.machine, self.machine.generations
         for generation in inherited:
             generation.disown()
             for waiter in generation.waiters:
                 waiter.error = RefcountError(f"the process was forked while it waited for {self.name}")
         self._observers.renew()
         self._begin()
+        self.machine.closed, self.machine.forced = before.closed, before.forced
         self.machine.observe(bool(self._observers), get_ident())
-        return [generation.life for generation in inherited]
-
-
-def seconds(timeout: float | None) -> float | None:
-    """The timeout as a lock takes it, which has limits of its own."""
-    return None if timeout is None else max(min(timeout, threading.TIMEOUT_MAX), 0.0)
+        return list(inherited)

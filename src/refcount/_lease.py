@@ -44,6 +44,8 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
 
     __slots__ = ("_acquired", "_driver", "_resource", "_site")
 
+    counter: Generation[T_co] | None
+
     _acquired: bool
     """Whether it came from `acquire`; taken away by its one entry."""
 

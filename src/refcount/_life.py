@@ -2,20 +2,21 @@
 
 import inspect
 from collections.abc import Generator
-from contextlib import AbstractContextManager
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from refcount._lifecycle import Generation
 from refcount._openers import Opener, Yielding, open_checked
 
 T = TypeVar("T")
 
+PAUSE = (None,)
 
-class Life(Generic[T]):
-    """The start and the stop of one generation.
 
-    What has been done can be read from it at any time: the mark is set in the statement that enters and taken away in
-    the line that leaves, and the generator that each of the two runs in tells whether it runs.
+class Life:
+    """The start and the stop of one generation: a generator that is suspended inside `with opener()` in between.
+
+    The generator is the memory of what has been done (fresh, suspended or over) and of whether a hook runs. It is the
+    interpreter's, so that no interrupt falls between a hook and the note that it has run, as with a flag of ours.
 
     Args:
         generation: gets the value.
@@ -23,51 +24,42 @@ class Life(Generic[T]):
         name: names the resource in errors.
     """
 
-    __slots__ = ("_entered", "_generation", "_manager", "_name", "_opener", "_step")
+    __slots__ = ("_frame", "_inner")
 
     def __init__(self, generation: Generation[T], opener: Opener[T], name: str) -> None:
-        self._generation = generation
-        self._opener = opener
-        self._name = name
-        self._manager: AbstractContextManager[T] | None = None
-        self._entered = False
-        self._step: Generator[None, None, None] | None = None
+        self._inner: Yielding[object] | None = None
+        self._frame = self._run(generation, opener, name)
 
     @property
     def suspended(self) -> bool:
         """Whether the start has run and the stop has not begun."""
-        return self._entered or self._inner_state == inspect.GEN_SUSPENDED
+        return inspect.GEN_SUSPENDED in self._states
 
     @property
     def running(self) -> bool:
         """Whether one of the two runs, perhaps further down on this thread's own stack."""
-        return self._step is not None and inspect.getgeneratorstate(self._step) == inspect.GEN_RUNNING
+        return inspect.GEN_RUNNING in self._states
 
     def begin(self) -> None:
         """Run the start; raises what it raises."""
-        self._step = self._enter()
-        next(self._step)
+        next(self._frame)
 
     def end(self) -> None:
         """Run the stop, unless it has begun already or there was no start; raises what it raises."""
-        if self.suspended:
-            self._step = self._leave()
-            next(self._step)
+        if inspect.getgeneratorstate(self._frame) == inspect.GEN_SUSPENDED:
+            next(self._frame, None)
+        elif self._inner is not None and self.suspended:
+            self._inner.__exit__(None, None, None)  # our frame was interrupted on its way in or out, the inner one not
 
     @property
-    def _inner_state(self) -> str | None:
-        """How far a generator function's generator is; it knows better than we, since no code of ours is in between."""
-        return self._manager.state if isinstance(self._manager, Yielding) else None
+    def _states(self) -> tuple[str | None, str]:
+        """Where the generator of a generator function stands, which knows best, and where our own does."""
+        return None if self._inner is None else self._inner.state, inspect.getgeneratorstate(self._frame)
 
-    def _enter(self) -> Generator[None, None, None]:
-        manager = self._manager = open_checked(self._opener, self._name)
-        # One statement, so that nothing comes between the deed and the note.
-        self._generation.value, self._entered = type(manager).__enter__(manager), True
-        yield
-
-    def _leave(self) -> Generator[None, None, None]:
-        manager = self._manager
-        assert manager is not None  # what is suspended has been entered
-        leave = type(manager).__exit__
-        # One line, so that not even a tracer that raises comes between the note and the deed.
-        self._entered = False; leave(manager, None, None, None); yield  # fmt: skip # noqa: E702
+    def _run(self, generation: Generation[T], opener: Opener[T], name: str) -> Generator[None, None, None]:
+        manager = open_checked(opener, name)
+        if isinstance(manager, Yielding):
+            self._inner = manager
+        # CPython delivers no signal between the entry of a `with` and its body, nor on resuming a `yield from`, so that
+        # none is thrown into the opener. One line, so that a tracer, too, can raise only before and after.
+        with manager as generation.value: yield from PAUSE  # fmt: skip # noqa: E701

@@ -1,6 +1,6 @@
 """The life of a shared resource as a state machine: no threads, no clocks, no I/O.
 
-A driver (threads in `_shared`, tasks later) holds one lock for each resource, calls one event of the machine under
+A driver (threads in `_driver`, tasks later) holds one lock for each resource, calls one event of the machine under
 it, and then does what `jobs`, `resting` and each waiter's `answer` ask for, outside the lock. The machine never calls
 a user's code.
 
@@ -51,21 +51,21 @@ class State(enum.Enum):
 class Phase(enum.Enum):
     """Where a generation stands; unlike `State` it says nothing that follows from the count."""
 
-    STARTING = enum.auto()
-    FAILED = enum.auto()
-    UP = enum.auto()
-    STOPPING = enum.auto()
-    STOPPED = enum.auto()
+    STARTING = "starting"
+    FAILED = "failed"
+    UP = "up"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
 
 
 class Answer(enum.Enum):
     """What the machine asks of a waiter."""
 
-    WAIT = enum.auto()
-    START = enum.auto()
-    CHECK = enum.auto()
-    HELD = enum.auto()
-    REFUSED = enum.auto()
+    WAIT = "wait"
+    START = "start"
+    CHECK = "check"
+    HELD = "held"
+    REFUSED = "refused"
 
 
 class Life(Protocol):
@@ -89,6 +89,10 @@ class Timer(Protocol):
         """Whether it has had its look."""
         ...
 
+    def cancel(self) -> None:
+        """Look no more."""
+        ...
+
 
 class Waiter(Generic[T]):
     """A consumer at the door, from its `acquire` until it holds, is refused or withdraws.
@@ -101,10 +105,10 @@ class Waiter(Generic[T]):
     __slots__ = ("by", "error", "generation", "granted", "hold")
 
     def __init__(self, hold: "Hold[Generation[T]]", by: object) -> None:
-        self.hold = hold
-        self.by = by
+        self.hold: Hold[Generation[T]] = hold
+        self.by: object = by
         self.generation: Generation[T] | None = None
-        self.granted = False
+        self.granted: bool = False
         self.error: BaseException | None = None
 
     def wake(self) -> None:
@@ -197,10 +201,10 @@ class Lifecycle(Generic[T]):
         self.current: Generation[T] | None = None
         self.detached: list[Generation[T]] = []
         self.queue: deque[Waiter[T]] = deque()
-        self.starts = 0
-        self.closed = False
-        self.forced = False
-        self.observed = False
+        self.starts: int = 0
+        self.closed: bool = False
+        self.forced: bool = False
+        self.observed: bool = False
         self._note = note
         self._noted = 0
 
@@ -210,7 +214,8 @@ class Lifecycle(Generic[T]):
     def generations(self) -> tuple[Generation[T], ...]:
         """All that are alive or still held, the current one last."""
         current = self.current
-        return (*self.detached,) if current is None else (*self.detached, current)
+        detached = self.detached  # read last: one that is detached in between is met here, and not missed
+        return (*detached,) if current is None or current in detached else (*detached, current)
 
     @property
     def usecount(self) -> int:
@@ -252,12 +257,17 @@ class Lifecycle(Generic[T]):
         return None if any(generation.working for generation in self.detached) else current
 
     @property
+    def resting(self) -> Generation[T] | None:
+        """The generation that lingers, if there is one."""
+        return self.current if self.current is not None and self.current.resting else None
+
+    @property
     def untimed(self) -> Generation[T] | None:
         """The generation that lingers without a timer that will look at it, if there is one."""
-        current = self.current
-        if current is None or not current.resting:
+        resting = self.resting
+        if resting is None or (resting.deadline is not None and resting.timer is not None and not resting.timer.fired):
             return None
-        return current if current.deadline is None or current.timer is None or current.timer.fired else None
+        return resting
 
     def jobs(self, by: object) -> list[Generation[T]]:
         """The generations that `by` is to stop."""
@@ -356,7 +366,6 @@ class Lifecycle(Generic[T]):
     def release(self, hold: Hold[Generation[T]], by: object) -> bool:
         """Give back what `hold` holds, if anything; say whether this call did."""
         released = hold.counter is not None and hold.counter.give(hold)
-        self._count_changed()
         self.settle(by)
         return released
 
@@ -379,14 +388,14 @@ class Lifecycle(Generic[T]):
 
     def touch(self, deadline: float, by: object) -> None:
         """Let the linger begin anew."""
-        if self.current is not None and self.current.resting:
-            self.current.deadline = deadline
+        if self.resting is not None:
+            self.resting.deadline = deadline
         self.settle(by)
 
     def flush(self, by: object) -> None:
         """Stop what lingers now."""
-        if self.current is not None and self.current.resting:
-            self._end(self.current, by)
+        if self.resting is not None:
+            self._end(self.resting, by)
         self.settle(by)
 
     def invalidate(self, by: object) -> None:
@@ -421,6 +430,7 @@ class Lifecycle(Generic[T]):
 
     def settle(self, by: object) -> None:
         """Derive everything that follows. Harmless when repeated; `by` becomes the worker of a stop that is due."""
+        self._count_changed()  # before anybody else is let in, which would be merged with it
         for generation in self.generations:
             self._settle_generation(generation, by)
         self._retire()
@@ -429,7 +439,6 @@ class Lifecycle(Generic[T]):
         if self.queue and self.current is None:
             self._attempt(self.queue)
             self.settle(by)
-        self._count_changed()
 
     def _settle_generation(self, generation: Generation[T], by: object) -> None:
         if self.forced:
@@ -536,5 +545,5 @@ class Lifecycle(Generic[T]):
     def _count_changed(self) -> None:
         """Note a change; called after each single step of the count, so that none is merged."""
         if self.observed and (usecount := self.usecount) != self._noted:
-            self._note(usecount)
-            self._noted = usecount
+            # One line: an interrupt between the two would have it told twice, or not at all.
+            self._noted = usecount; self._note(usecount)  # fmt: skip # noqa: E702

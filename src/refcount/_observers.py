@@ -1,8 +1,9 @@
 """`Observers`: those who are told of every change of a usecount, outside every lock and in order."""
 
-import threading
+import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from threading import get_ident
 
 from refcount._report import report
 
@@ -14,52 +15,67 @@ class Observers:
 
     Changes are noted under the resource's lock, which gives their order. One thread at a time tells them, for all
     threads; whoever comes meanwhile leaves its changes to that one, so that an observer which uses the resource does
-    not call itself.
+    not call itself. Who tells is a generator, whose state the interpreter keeps: one that was interrupted does not run
+    any more, and the next thread goes on where it was. What is taken out to be told is told in the same line, so that
+    no interrupt in our own code can lose a change or tell it twice.
 
     Args:
         name: names the resource in reports.
     """
 
     def __init__(self, name: str) -> None:
+        self.noted: deque[int] = deque()
+        """The usecounts not told yet; whoever notes one appends it, under the resource's lock."""
         self._name = name
-        self._observers: tuple[Observer, ...] = ()
-        self._changes: deque[tuple[int, tuple[Observer, ...]]] = deque()
-        self._telling = threading.Lock()
+        self._since: dict[Observer, int] = {}
+        self._told = 0
+        self._calls: deque[tuple[Observer, int]] = deque()
+        self._round: tuple[int, Generator[None, None, None]] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._observers)
+        return bool(self._since)
 
     def add(self, observer: Observer) -> None:
         """Tell `observer` of what is noted from now on; under the resource's lock."""
-        self._observers = (*self._observers, observer)
+        self._since[observer] = self._told + len(self.noted)
 
     def remove(self, observer: Observer) -> None:
         """Tell `observer` of nothing any more; under the resource's lock, harmless when repeated."""
-        self._observers = tuple(other for other in self._observers if other is not observer)
+        self._since.pop(observer, None)
 
-    def note(self, usecount: int) -> None:
-        """Note a change; under the resource's lock."""
-        self._changes.append((usecount, self._observers))
-
-    def tell(self) -> None:
-        """Tell what has been noted; outside every lock of the resource."""
-        while self._changes and self._telling.acquire(blocking=False):
-            try:
-                while self._changes:
-                    usecount, observers = self._changes.popleft()
-                    for observer in observers:
-                        self._tell_one(observer, usecount)
-            finally:
-                self._telling.release()
+    def begin_round(self) -> Generator[None, None, None] | None:
+        """Return what tells all that has been noted, unless somebody is at it; under the resource's lock."""
+        if not self.noted and not self._calls:
+            return None
+        if self._round is not None:
+            by, running = self._round
+            state = inspect.getgeneratorstate(running)
+            if state == inspect.GEN_RUNNING or (state == inspect.GEN_CREATED and by != get_ident()):
+                return None
+        self._round = get_ident(), self._tell()
+        return self._round[1]
 
     def renew(self) -> None:
         """Begin anew in a forked child: what the parent has noted is the parent's."""
-        self._changes.clear()
-        self._telling = threading.Lock()
+        self.noted.clear()
+        self._calls.clear()
+        self._round = None
 
-    def _tell_one(self, observer: Observer, usecount: int) -> None:
-        if observer in self._observers:
-            try:
-                observer(usecount)
-            except Exception as error:
-                report(error, f"an observer of {self._name}")
+    def _tell(self) -> Generator[None, None, None]:
+        while self._calls or self.noted:
+            if not self._calls:
+                usecount, told = self.noted[0], self._told + 1
+                calls = deque((observer, usecount) for observer, since in self._since.copy().items() if since < told)
+                del self.noted[0]; self._calls, self._told = calls, told  # fmt: skip # noqa: E702
+            else:
+                observer, usecount = self._calls[0]
+                tell = observer if observer in self._since else _nobody
+                try:
+                    del self._calls[0]; tell(usecount)  # fmt: skip # noqa: E702
+                except Exception as error:
+                    report(error, f"an observer of {self._name}")
+        yield
+
+
+def _nobody(usecount: int) -> None:
+    """Stands for an observer that is one no longer."""

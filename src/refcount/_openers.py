@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -81,10 +81,30 @@ def check_callable(what: str, thing: object) -> None:
 def open_checked(opener: Opener[T], name: str) -> AbstractContextManager[T]:
     """Call `opener`; raise `TypeError`, naming the resource and the value, if that gives no context manager."""
     manager = opener()
+    generator = _generator_of(manager)
+    if generator is not None:
+        return Yielding(generator, name)
     if not _is_manager(manager):
         hint = "; wrap the function with contextlib.contextmanager" if isinstance(manager, Generator) else ""
         raise TypeError(f"the opener of {name} must return a context manager, not {manager!r}{hint}")
     return manager
+
+
+@contextmanager
+def _probe() -> Generator[None, None, None]:
+    yield
+
+
+# What a function decorated with `contextmanager` returns. Its generator is taken out and driven as one of ours: what
+# goes wrong is named then, and nothing is in between that an interrupt could hit.
+_GENERATOR_MANAGER: type[object] = type(_probe())
+
+
+def _generator_of(manager: AbstractContextManager[T]) -> Generator[T, None, object] | None:
+    generator: Generator[T, None, object] | None = None
+    if isinstance(manager, _GENERATOR_MANAGER):
+        generator = getattr(manager, "gen", None)
+    return generator
 
 
 def _is_manager(thing: object) -> bool:

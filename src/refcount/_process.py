@@ -70,11 +70,16 @@ class Process:
         """Stop what lingers, and let nothing linger any more."""
         self.ending = True
         residents = self._youngest_first()
+        clocks.thread.hold_back()
         for resident in residents:
             resident.end_linger()
         clocks.thread.run_due()
         for resident in residents:
-            resident.wait_unlinger()
+            try:
+                resident.wait_unlinger()
+            except BaseException as error:  # Ctrl-C: its stop hangs in another thread, and is not waited for again
+                report(error, "the exit of the process")
+                self.leave(resident)
 
     def stop_all(self) -> None:
         """Stop everything, whoever holds it."""
@@ -89,10 +94,10 @@ class Process:
     def begin_child(self) -> None:
         """Forget the parent's resources in a forked child."""
         clocks.renew()
-        self._alive.clear()
         for forkable in list(self.forkables):
             for inherited in forkable.renew():
                 _keep_for_ever(inherited)
+        self._alive.clear()  # last: it may be all that keeps a resource, and with it what must not be left
 
     def _youngest_first(self) -> list[Resident]:
         return list(self._alive)[::-1]

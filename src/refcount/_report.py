@@ -10,16 +10,19 @@ logger.addHandler(logging.NullHandler())  # an application that has set up no lo
 def report(error: BaseException, where: str) -> None:
     """Tell of `error`, which happened in `where` and which nobody will catch."""
     logger.error("error in %s", where, exc_info=error)
-    _raise_unraisably(error, where)
-
-
-def _raise_unraisably(error: BaseException, where: str) -> None:
     # `sys.unraisablehook` takes only what the interpreter itself makes, so let the interpreter call it: for a callback
     # that raises when the thing that it watches is gone.
     watched = _Watched()
     watch = ref(watched, _Raiser(error, where))
+    del error  # else it would keep its own frames alive
     del watched
     del watch  # lives until here, so that there is a callback to call
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add a note to `error`, unless it has it: an opener may raise one and the same object again and again."""
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
 
 
 class _Watched:
@@ -30,11 +33,16 @@ class _Raiser:
     """A weak reference's callback that raises; the hook shows its repr."""
 
     def __init__(self, error: BaseException, where: str) -> None:
-        self._error = error
+        self._error: BaseException | None = error
         self._where = where
 
     def __repr__(self) -> str:
         return self._where
 
     def __call__(self, _watch: object) -> None:
-        raise self._error
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # else it would keep its own frames alive

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from refcount._driver import Admission, Driver
+from refcount._driver import Driver
 from refcount._lease import Lease
 from refcount._lifecycle import State
 from refcount._openers import Opener, check_callable, made, name_of
@@ -64,7 +64,6 @@ class SharedResource(Generic[T_co]):
         linger: float = 0.0,
         check: Callable[[T_co], bool] | None = None,
         overlap: bool = False,
-        _admission: Admission | None = None,
     ) -> None:
         check_callable("the opener of a shared resource", opener)
         if check is not None:
@@ -75,7 +74,7 @@ class SharedResource(Generic[T_co]):
             linger=check_seconds("linger", linger),
             check=check,
             overlap=overlap,
-            admission=_admission,
+            admission=None,
             owner=self,
         )
 
@@ -289,9 +288,7 @@ class SharedResource(Generic[T_co]):
         """
         if timeout is not None:
             timeout = check_seconds("timeout", timeout)
-        self._driver.refuse_reentry("close")
-        self._driver.do(lambda by: self._driver.machine.close(by, force=force))
-        self._driver.wait_quiet(timeout)
+        self._driver.close(timeout, force=force)
 
     def wait_stopped(self, timeout: float | None = None) -> None:
         """Return when nothing of it runs any more.

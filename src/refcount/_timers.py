@@ -21,11 +21,18 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from refcount._locks import here, owned_by_me
 from refcount._report import report
 
 THREAD_NAME = "refcount-timer"
 PATIENCE = 0.1
 """Seconds that a job may take before another thread goes on with the jobs that are due."""
+
+SPARE = 1.0
+"""Seconds that a second thread stands by before it ends, so that quick jobs in a row do not start one each."""
+
+PURGE_AT = 64
+"""How many timers there are before those that were cancelled are looked for."""
 
 Job = Callable[[], object]
 
@@ -40,13 +47,24 @@ class Timer:
     __slots__ = ("_job", "fired")
 
     def __init__(self, job: Job) -> None:
-        self._job = job
-        self.fired = False
+        self._job: Job | None = job
+        self.fired: bool = False
         """Whether it has begun to run."""
 
     def __call__(self) -> None:
         self.fired = True
-        self._job()
+        job = self._job
+        if job is not None:
+            job()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it will do nothing."""
+        return self._job is None
+
+    def cancel(self) -> None:
+        """Let it do nothing when it is due, and keep nothing alive until then."""
+        self._job = None
 
 
 class Clock(Protocol):
@@ -69,12 +87,20 @@ class TimerThread:
     """A clock that runs its jobs in a thread of its own, which lives only while a job is pending."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._owned = owned_by_me(self._lock)
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
         self._waiting: threading.Thread | None = None
+        self._recruit: threading.Thread | None = None
+        """The thread that waits, as long as nobody has started it."""
+        self._waking = False
+        self._spare: tuple[threading.Thread, SimpleQueue[bool]] | None = None
         self._busy_since: list[float] | None = None
+        self._overtaken = 0
+        """How many threads are in a job so slow that another one went on; while any is, nobody is patient."""
+        self._purge_at = PURGE_AT
 
     def now(self) -> float:
         """Return the monotonic time in seconds."""
@@ -83,23 +109,50 @@ class TimerThread:
     def at(self, deadline: float, job: Job) -> Timer:
         """Run `job` in the timer thread once `deadline` has come."""
         timer = Timer(job)
-        # One line: on the way out of a `with` of several lines a tracer could raise while the lock is still held.
-        with self._lock: self._push(deadline, timer)  # fmt: skip # noqa: E701
+        if self._owned():  # in a finalizer or a signal handler, in the middle of one of our steps
+            self.lost(lambda: self._set(deadline, timer))
+        else:
+            self._set(deadline, timer)
         return timer
 
-    def _push(self, deadline: float, timer: Timer) -> None:
-        heapq.heappush(self._heap, (deadline, next(self._order), timer))
+    def _set(self, deadline: float, timer: Timer) -> None:
+        # One line: on the way out of a `with` of several lines a tracer could raise while the lock is still held.
+        with self._lock: here.owned = self._owned; self._push(deadline, timer)  # fmt: skip # noqa: E701, E702
         if self._waiting is None:
-            self._start_waiting()
-        elif self._heap[0][2] is timer:
+            started: SimpleQueue[RuntimeError | None] = SimpleQueue()
+            self._call_thread(started)
+            error = started.get()  # so that the thread can be seen from now on
+            if error is not None:
+                raise error
+
+    def _push(self, deadline: float, timer: Timer) -> None:
+        if len(self._heap) >= self._purge_at:
+            self._heap = [entry for entry in self._heap if not entry[2].cancelled]
+            heapq.heapify(self._heap)
+            self._purge_at = max(PURGE_AT, 2 * len(self._heap))
+        heapq.heappush(self._heap, (deadline, next(self._order), timer))
+        if self._waiting is not None and self._heap[0][2] is timer:
             self._inbox.put(None)  # it is the earliest now: wake the thread, to sleep less long
 
     def lost(self, job: Job) -> None:
         """Run `job` soon in the timer thread; for finalizers, since it takes no lock."""
         self._inbox.put(job)
-        if self._waiting is None:
+        if self._waiting is None and not self._waking:
             with contextlib.suppress(RuntimeError):  # the process is ending, and what ends it calls `run_lost`
-                _thread.start_new_thread(self._wake, ())
+                self._call_thread(SimpleQueue())
+
+    def _call_thread(self, started: SimpleQueue[RuntimeError | None]) -> None:
+        """Have a thread started that waits, and what came of that put into `started`.
+
+        Not started here: an interrupt inside `Thread.start`, which is written in Python, can leave a thread that never
+        runs. A raw thread cannot be interrupted, neither while it is started nor while it starts the other.
+        """
+        try:
+            self._waking = True  # one thread is enough for all that a collection finds
+            _thread.start_new_thread(self._wake, (started,))
+        except BaseException:
+            self._waking = False
+            raise
 
     def run_lost(self) -> None:
         """Run, in this thread, what finalizers have left."""
@@ -111,45 +164,98 @@ class TimerThread:
             if job is not None:
                 _run(job)
 
+    def hold_back(self) -> None:
+        """Leave what becomes due to the caller, who runs it with `run_due`, for as long as a job may take."""
+        self._busy_since = [self.now()]
+
     def run_due(self) -> None:
         """Run, in this thread, what is due, one after the other; the timer thread steps in where a job takes long."""
-        while (job := self._take_due()) is not None:
+        while (job := self._take_due(patient=False)) is not None:
             self._run_watched(job)
+        self._busy_since = None
 
-    def _wake(self) -> None:
+    def _wake(self, started: SimpleQueue[RuntimeError | None]) -> None:
         with self._lock:
+            here.owned = self._owned
+            self._waking = False  # first, so that whoever saw it set is served by the thread that is started now
             if self._waiting is None:
-                self._start_waiting()
-
-    def _start_waiting(self) -> None:
-        # A daemon, since a pending linger must not delay the end of the process.
-        thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
-        self._waiting = thread
+                self._recruit_waiting()
         try:
-            thread.start()
+            self._start_recruit()
+        except RuntimeError as error:
+            started.put(error)
+        else:
+            started.put(None)
+
+    def _recruit_waiting(self) -> None:
+        """Name a thread that waits; under the lock, so it is started by `_start_recruit` when that is free again.
+
+        For a start waits until the thread runs; and the first thing that it runs may be a finalizer that comes here.
+        """
+        # A daemon, since a pending linger must not delay the end of the process.
+        self._waiting = self._recruit = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
+
+    def _start_recruit(self) -> None:
+        try:
+            with self._lock: here.owned = self._owned; recruit, self._recruit = self._recruit, None  # fmt: skip # noqa: E701, E702
+            if recruit is not None:
+                recruit.start()
         except BaseException:
-            self._waiting = None
+            with self._lock:
+                here.owned = self._owned
+                if self._waiting is not None and self._waiting.ident is None:
+                    self._waiting = None  # it does not run: the next one that comes tries again
             raise
 
     def _serve(self) -> None:
         while (job := self._next()) is not None:
-            self._run_watched(job)
-            self.run_due()
-            with self._lock:
-                if self._waiting is not None:
-                    self._inbox.put(None)  # it slept with an eye on this thread: let it look again
-                    return
+            while job is not None:
+                self._run_watched(job)
+                job = self._take_due()
+            if not self._wait_again():
+                return
+
+    def _wait_again(self) -> bool:
+        """Be the one that waits, or stand by until needed; say whether there is need of this thread."""
+        with self._lock:
+            here.owned = self._owned
+            if self._waiting is None:
                 self._waiting = threading.current_thread()
+                return True
+            self._inbox.put(None)  # that one slept with an eye on this thread: let it look again
+            if self._spare is not None:
+                return False
+            bell: SimpleQueue[bool] = SimpleQueue()
+            self._spare = threading.current_thread(), bell
+        try:
+            return bell.get(timeout=SPARE)
+        except Empty:
+            return self._is_called(bell)
+
+    def _is_called(self, bell: SimpleQueue[bool]) -> bool:
+        """Stand by no longer, unless the call has come at the last moment."""
+        with self._lock:
+            here.owned = self._owned
+            if self._spare is not None and self._spare[1] is bell:
+                self._spare = None
+                return False
+        return bell.get()
 
     def _next(self) -> Job | None:
         """Sleep until a job is due or a finalizer leaves one; None when nothing is pending any more."""
         while True:
             with self._lock:
+                here.owned = self._owned
+                if self._waiting is None:
+                    self._waiting = threading.current_thread()
+                elif self._waiting is not threading.current_thread():
+                    return None  # started twice, for an interrupt came in between; one is enough
                 delay = self._delay()
                 if delay is None:
                     # `lost` first puts and then looks at `_waiting`; this thread first lets go and then looks.
                     self._waiting = None
                     if self._inbox.empty():
+                        self._dismiss_spare()
                         return None
                     self._waiting, delay = threading.current_thread(), 0.0
             try:
@@ -160,34 +266,49 @@ class TimerThread:
                 job = self._take_due()
             else:
                 with self._lock:
+                    here.owned = self._owned
                     self._hand_over_waiting()
+                with contextlib.suppress(RuntimeError):  # as in `_take_due`
+                    self._start_recruit()
             if job is not None:
                 return job
 
-    def _delay(self) -> float | None:
-        """Return how many seconds to sleep, or None when nothing is pending."""
+    def _delay(self, *, patient: bool = True) -> float | None:
+        """Return how many seconds to sleep, or None when nothing is pending.
+
+        Args:
+            patient: leave what is due to the thread that runs a job now, unless that takes long.
+        """
         if not self._heap:
             return None
         due = self._heap[0][0]
-        if self._busy_since is not None:
+        if patient and self._busy_since is not None and not self._overtaken:
             due = max(due, self._busy_since[0] + PATIENCE)
         return max(due - self.now(), 0.0)
 
-    def _take_due(self) -> Job | None:
+    def _take_due(self, *, patient: bool = True) -> Job | None:
         with self._lock:
-            if self._delay() != 0.0:
+            here.owned = self._owned
+            if self._delay(patient=patient) != 0.0:
                 return None
             job = heapq.heappop(self._heap)[2]
+            if self._busy_since is not None and patient:
+                self._overtaken += 1
             self._hand_over_waiting()
-            return job
+        with contextlib.suppress(RuntimeError):  # at the end of the process this thread does what it can alone
+            self._start_recruit()
+        return job
 
     def _hand_over_waiting(self) -> None:
         """This thread is about to run a job: see that another one waits for the rest, if there is any."""
         if self._waiting is threading.current_thread():
             self._waiting = None
-        if self._heap and self._waiting is None:
-            with contextlib.suppress(RuntimeError):  # at the end of the process this thread does what it can alone
-                self._start_waiting()
+        if self._heap and self._waiting is None and self._spare is not None:
+            self._waiting, bell = self._spare
+            self._spare = None
+            bell.put(True)
+        elif self._heap and self._waiting is None:
+            self._recruit_waiting()
 
     def _run_watched(self, job: Job) -> None:
         """Run `job` and let the standby see since when, so that it goes on with the rest if that takes long."""
@@ -195,8 +316,16 @@ class TimerThread:
         self._busy_since = began
         _run(job)
         with self._lock:
-            if self._busy_since is began:  # else another thread has gone on, and is busy itself
+            here.owned = self._owned
+            if self._busy_since is began:
                 self._busy_since = None
+            elif self._overtaken:  # another thread has gone on
+                self._overtaken -= 1
+
+    def _dismiss_spare(self) -> None:
+        if self._spare is not None:
+            self._spare[1].put(False)
+            self._spare = None
 
 
 def _run(job: Job) -> None:
@@ -228,6 +357,10 @@ def check_seconds(what: str, seconds: object) -> float:
     """Return `seconds` as a float, or raise `TypeError` / `ValueError` naming `what` and the value."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise TypeError(f"{what} must be a number of seconds, not {seconds!r}")
-    if math.isnan(seconds) or seconds < 0:
+    try:
+        number = float(seconds)
+    except OverflowError:  # an int beyond all floats
+        number = math.inf if seconds > 0 else -math.inf
+    if math.isnan(number) or number < 0:
         raise ValueError(f"{what} must be 0 seconds or more, not {seconds!r}")
-    return float(seconds)
+    return number

@@ -34,14 +34,15 @@ class ManualClock:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._now = 0.0
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._before: list[Clock] = []
 
     def __enter__(self) -> Self:
-        """Put it in force."""
+        """Put it in force, at 0."""
+        self._now = 0.0
         self._before.append(clocks.clock)
         clocks.clock = self
         return self

@@ -1,0 +1,196 @@
+"""`RefcountedExecutor`: an executor that is leased, whose threads follow the usecount."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Never, ParamSpec, TypeVar
+
+from refcount._locks import here, owned_by_me
+from refcount._process import process
+from refcount._public import public
+from refcount._report import report
+from refcount._staff import Staffed, one_for_each
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@public
+class RefcountedExecutor(Staffed[Executor]):
+    """An executor whose threads follow the usecount: leasing it gives a `concurrent.futures.Executor`.
+
+    With every lease that comes it grows at once. With every one that goes it shrinks, by threads that have finished the
+    task that they are doing; what was submitted stays in line. The release of the last lease waits until everything
+    that was submitted is done, except inside one of its own tasks; submitting later raises `RuntimeError`. `submit` and
+    `map` behave as `concurrent.futures` documents; `shutdown` raises, since the leases say when it is over. In
+    everything else it is a `SharedResource`.
+
+    Each generation has threads of its own. A lease that comes while the last one still finishes its tasks does not wait
+    for them (a task may take it), so that for this time there are more threads than asked for. After `invalidate`, the
+    old threads stay as they are until their last lease is gone; until then, those leases count for the new ones.
+
+    Args:
+        workers: How many threads there are to be for a usecount of 1 or more; by default one for each lease, but no
+            more than the machine has CPUs. What it raises goes to the first consumer, who then gets no lease. For later
+            ones it is reported, and the number of threads stays.
+        name: Names the executor in errors and reprs, and its threads.
+        linger: How many seconds the threads stay after the last lease is gone.
+
+    Raises:
+        TypeError: `workers` cannot be called, or the linger is no number.
+        ValueError: The linger is negative or NaN.
+
+    Example:
+        >>> from refcount import RefcountedExecutor
+        >>> pool = RefcountedExecutor(workers=lambda usecount: 2 * usecount)
+        >>> with pool() as executor:
+        ...     list(executor.map(abs, [-1, 2, -3]))
+        [1, 2, 3]
+        >>> executor.submit(abs, -1)
+        Traceback (most recent call last):
+        RuntimeError: RefcountedExecutor takes no more tasks: its last lease has ended
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: Callable[[int], int] = one_for_each,
+        name: str = "RefcountedExecutor",
+        linger: float = 0.0,
+    ) -> None:
+        super().__init__(lambda: Pool(name), LeasedExecutor, workers=workers, name=name, linger=linger)
+
+
+class LeasedExecutor(Executor):
+    """What consumers get of a pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Let a thread of the pool call `fn` with these arguments, and return the future of it."""
+        future: Future[R] = Future()
+        self._pool.put(partial(carry_out, future, fn, *args, **kwargs))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> Never:
+        """Refuse: its leases say when it is over."""
+        raise RuntimeError(
+            f"{self._pool.name} is shared: it is shut down by the end of its last lease, not by a consumer"
+        )
+
+
+def carry_out(future: Future[R], fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """Let `future` have what `fn` returns or raises, unless it was cancelled."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = fn(*args, **kwargs)
+    except BaseException as error:
+        future.set_exception(error)
+        del future  # the error refers to this frame
+    else:
+        future.set_result(result)
+
+
+class Pool:
+    """Tasks in line, and the threads of one generation of an executor that do them.
+
+    Args:
+        name: Names it and its threads.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._numbers = itertools.count(1)
+        self._wanted = 0
+        self._begin()
+        process.forkables.add(self)
+
+    def _begin(self) -> None:
+        self._threads: set[threading.Thread] = set()
+        self._tasks: deque[Callable[[], object]] = deque()
+        self._dismissed = False
+        # Reentrant, since a finalizer of the garbage collector may submit something anywhere. What it releases inside a
+        # step is left to another thread, since the last release waits for threads that may wait for the lock.
+        lock = threading.RLock()
+        self._owned = owned_by_me(lock)
+        self._changed = threading.Condition(lock)
+
+    def put(self, task: Callable[[], object]) -> None:
+        """Put a task in line.
+
+        Raises:
+            RuntimeError: The pool was dismissed.
+        """
+        with self._changed:
+            here.owned = self._owned
+            if self._dismissed:
+                raise RuntimeError(f"{self.name} takes no more tasks: its last lease has ended")
+            self._tasks.append(task)
+            self._changed.notify()
+
+    def resize(self, number: int) -> None:
+        """Let there be so many threads: more at once, fewer as they finish."""
+        with self._changed:
+            here.owned = self._owned
+            self._wanted = number
+            self._changed.notify_all()
+            self._fill_up()
+
+    def dismiss(self) -> None:
+        """Take no more tasks, and wait until those in line are done; do them here if there is no thread to."""
+        with self._changed:
+            here.owned = self._owned
+            self._dismissed = True
+            self._changed.notify_all()
+            threads = self._threads.copy()
+        if threading.current_thread() in threads:
+            return
+        if not threads:
+            self._serve()
+        for thread in threads:
+            thread.join()
+
+    def renew(self) -> tuple[()]:
+        """Begin anew in a forked child, where the threads are not: nothing of the parent's is done here."""
+        self._begin()
+        self._dismissed = True
+        return ()
+
+    def _fill_up(self) -> None:
+        while not self._dismissed and len(self._threads) < self._wanted:
+            thread = threading.Thread(target=self._serve, name=f"{self.name}-{next(self._numbers)}", daemon=True)
+            self._threads.add(thread)
+            try:
+                thread.start()
+            except BaseException:
+                self._threads.discard(thread)
+                raise
+
+    def _serve(self) -> None:
+        """Do tasks as long as this thread is wanted, and there are more to come."""
+        while (task := self._next_task()) is not None:
+            try:
+                task()
+            except BaseException as error:  # the task's own errors are in its future; this is, say, a callback's exit
+                report(error, f"thread {threading.current_thread().name}")
+            del task  # it may refer to much
+
+    def _next_task(self) -> Callable[[], object] | None:
+        """Wait for a task; None when there is none to come, or this thread is one too many. Then it is counted out."""
+        with self._changed:
+            here.owned = self._owned
+            while True:
+                surplus = len(self._threads) > self._wanted
+                if self._tasks and (self._dismissed or not surplus):
+                    return self._tasks.popleft()
+                if self._dismissed or surplus:
+                    self._threads.discard(threading.current_thread())
+                    return None
+                self._changed.wait()

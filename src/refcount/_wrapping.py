@@ -1,0 +1,75 @@
+"""`Wrapping`: what makes a decorated thing look like the function that it wraps. All of wrapt is behind it.
+
+wrapt's proxies hand every attribute and operator on to what they wrap, and their stubs say so with `Any`. Checkers
+shall see none of that: for them `Wrapping` is a small class of its own, so that a typo in an attribute is an error.
+At run time it is a proxy, less what would be a lie: a decorated function is no generator function, and no context
+manager.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, ParamSpec
+
+P = ParamSpec("P")
+
+if TYPE_CHECKING:
+
+    class Wrapping(Generic[P]):
+        """A callable with the name, the signature and the documentation of the one that it wraps."""
+
+        __name__: str
+        __qualname__: str
+        __wrapped__: Callable[P, object]
+
+        def __init__(self, wrapped: Callable[P, object]) -> None: ...
+
+else:
+    import copy
+
+    import wrapt
+
+    _NOT_SO = inspect.CO_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+    class _Proxy(wrapt.BaseObjectProxy):
+        """What is otherwise at run time than checkers are told."""
+
+        @property
+        def __code__(self):
+            code = self.__wrapped__.__code__
+            return code.replace(co_flags=code.co_flags & ~_NOT_SO)
+
+        def __call__(self, *args, **kwargs):
+            raise TypeError(f"{self.__qualname__} is a method: get it from an instance, and call that")
+
+        def __enter__(self):
+            name = self.__qualname__
+            raise TypeError(f"{name} is no context manager, what it returns is: write `with {name}(...):`")
+
+        __exit__ = __aexit__ = None  # so that `isinstance(thing, AbstractContextManager)` says no
+
+        def __eq__(self, other, /):
+            return self is other  # two decorated functions are two, though they may wrap one
+
+        def __ne__(self, other, /):
+            return not self == other
+
+        def __hash__(self):
+            return object.__hash__(self)
+
+        def __str__(self):
+            return repr(self)
+
+        def __copy__(self):
+            return self
+
+        def __deepcopy__(self, memo):
+            place = self.__reduce_ex__(2)
+            return self if isinstance(place, str) else place[0](*copy.deepcopy(place[1], memo))
+
+        def __reduce_ex__(self, protocol):
+            return self.__qualname__  # as a function does: pickle looks it up again, and sees that it is the same
+
+    class Wrapping(Generic[P], _Proxy):
+        """A callable with the name, the signature and the documentation of the one that it wraps."""

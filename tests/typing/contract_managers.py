@@ -1,0 +1,168 @@
+"""What type checkers infer and refuse for `InstanceManager`, `demand` and `Demand`. Checked, never run."""
+
+from collections.abc import Generator, Iterator, Set
+from contextlib import contextmanager
+from typing import assert_type
+
+from refcount import Demand, InstanceManager, SharedResource, demand
+
+
+class Worker:
+    """What is managed."""
+
+    needs_gpu = True
+
+
+class GpuWorker(Worker):
+    """A more special one."""
+
+    gpus = 1
+
+
+class Stranger:
+    """Something else."""
+
+
+class Context:
+    """What a resource gives."""
+
+
+@contextmanager
+def open_context() -> Generator[Context]:
+    """Open any context manager."""
+    yield Context()
+
+
+def any_wants(instance: object) -> bool:
+    """Fit every manager."""
+    return instance is not None
+
+
+def worker_wants(worker: Worker) -> bool:
+    """Fit managers of workers."""
+    return worker.needs_gpu
+
+
+def gpu_worker_wants(worker: GpuWorker) -> bool:
+    """Fit managers of special workers only."""
+    return worker.gpus > 0
+
+
+def no_predicate(worker: Worker) -> str:
+    """Give no bool."""
+    return str(worker)
+
+
+def any_hook(*arguments: object) -> None:
+    """Fit as a hook."""
+
+
+class Manager(InstanceManager[Worker]):
+    """Has every kind of demand."""
+
+    def begin(self) -> None:
+        """Fit as a hook."""
+
+    def end(self) -> int:
+        """Fit as a hook."""
+        return 0
+
+    by_name = demand("needs_gpu")
+    by_any = demand(any_wants)
+    by_predicate = demand(worker_wants, acquire=begin, release=end)
+    with_hooks = demand("needs_gpu", acquire=any_hook, release=lambda manager: manager.instances)
+    with_resource = demand("needs_gpu", acquire=begin, resource=SharedResource.of(Context))
+    with_context = demand(worker_wants, resource=open_context)
+    by_lambda: demand[Worker, None] = demand(lambda worker: worker.needs_gpu)
+    by_lambda_with_context: demand[Worker, Context] = demand(lambda worker: worker.needs_gpu, resource=open_context)
+    unfit = demand(gpu_worker_wants)
+
+
+class GpuManager(InstanceManager[GpuWorker]):
+    """Manages special workers with a predicate for all."""
+
+    by_predicate = demand(worker_wants)
+
+
+class Derived(Manager):
+    """Inherits the demands."""
+
+
+manager = Manager(instances=[Worker(), GpuWorker()])
+
+# On the class: the descriptor itself.
+assert_type(Manager.by_name, demand[object, None])
+assert_type(Manager.by_predicate, demand[Worker, None])
+assert_type(Manager.with_context, demand[Worker, Context])
+
+# On an instance: a live set of the manager's own type.
+assert_type(manager.by_name, Demand[Worker, None])
+assert_type(manager.by_any, Demand[Worker, None])
+assert_type(manager.by_predicate, Demand[Worker, None])
+assert_type(manager.by_lambda, Demand[Worker, None])
+assert_type(manager.by_lambda_with_context.value, Context)
+assert_type(manager.with_hooks, Demand[Worker, None])
+assert_type(manager.with_resource, Demand[Worker, Context])
+assert_type(manager.with_context.value, Context)
+assert_type(GpuManager().by_predicate, Demand[GpuWorker, None])
+assert_type(Derived().with_resource, Demand[Worker, Context])
+assert_type(manager.by_name.usecount, int)
+assert_type(iter(manager.by_name), Iterator[Worker])
+assert_type([worker.needs_gpu for worker in manager.by_name], list[bool])
+demanding: Set[Worker] = manager.by_name
+of_gpu_workers = GpuManager().by_predicate
+of_workers: Demand[Worker, object] = of_gpu_workers
+
+# The manager.
+assert_type(manager.instances, tuple[Worker, ...])
+assert_type(len(manager), int)
+assert_type(next(iter(manager)), Worker)
+manager.add_instance(GpuWorker())
+manager.remove_instance(manager.instances[0])
+manager.refresh(manager.instances[0])
+InstanceManager[Worker]()
+
+# Mistakes.
+manager.by_name = True  # type: ignore[assignment]  # it follows the instances
+manager.by_name.add(Worker())  # type: ignore[attr-defined]  # it is read-only
+manager.by_name.usecont  # type: ignore[attr-defined]  # a typo
+manager.by_nam  # type: ignore[attr-defined]  # a typo
+Manager.by_name.usecount  # type: ignore[attr-defined]  # of no instance
+with manager.with_resource:  # type: ignore[attr-defined]  # the manager holds it
+    pass
+manager.by_name.usecount = 3  # type: ignore[misc]  # to look at
+manager.by_name.value.port  # type: ignore[attr-defined]  # it has no resource
+manager.with_resource.vaule  # type: ignore[attr-defined]  # a typo
+manager.unfit  # type: ignore[arg-type]  # the predicate cannot take every instance
+manager.instances.append(Worker())  # type: ignore[attr-defined]  # it is a tuple
+manager.add_instance(Stranger())  # type: ignore[arg-type]  # of another type
+manager.remove_instance("worker")  # type: ignore[arg-type]  # of another type
+manager.refresh()  # type: ignore[call-arg]  # no instance
+Manager([Stranger()])  # type: ignore[list-item]  # of another type
+demand()  # type: ignore[call-overload]  # what tells who demands is missing
+demand(3)  # type: ignore[call-overload]  # neither a name nor a predicate
+demand(no_predicate)  # type: ignore[arg-type]  # no bool
+demand("needs_gpu", acquire=3)  # type: ignore[call-overload]  # no function
+demand("needs_gpu", acquire=lambda: None)  # type: ignore[arg-type]  # it is handed the manager
+demand("needs_gpu", resource=Context)  # type: ignore[arg-type]  # no context manager
+demand("needs_gpu", aquire=any_hook)  # type: ignore[call-overload]  # a typo
+# Known holes: the name of an attribute cannot be checked, nor of which manager's class a hook is a method; and only
+# pyright sees a typo in a lambda that is a hook.
+demand("needs_gqu", release=Derived.end)
+demand("x", acquire=lambda m: m.adn())  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownLambdaType]  # a typo  # fmt: skip
+
+
+class NoManager:
+    """Has a demand, which only managers can have."""
+
+    gpu = demand("needs_gpu")
+
+
+NoManager().gpu  # type: ignore[call-overload]  # its class is no manager
+
+
+class UntypedManager(InstanceManager[Worker]):
+    """Known hole: a bare lambda has no type for its instance; annotate the demand, as above, or write a function."""
+
+    by_bare_lambda = demand(lambda worker: worker.needs_gpu)  # type: ignore[var-annotated]
+    with_typo: demand[Worker, None] = demand(lambda worker: worker.needs_gqu)  # type: ignore[attr-defined]  # a typo
