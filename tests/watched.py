@@ -106,7 +106,8 @@ def own_timers() -> Generator[None]:
     def gone() -> bool:
         timers.lost(lambda: None)  # it looks again, and finds nothing; after an interrupt there may be more than one
         for thread in left():
-            thread.join(0.5)
+            if thread.is_alive():  # and not one that is about to be started
+                thread.join(0.5)
         return not left()
 
     until(gone, "the end of the timer thread")

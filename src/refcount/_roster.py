@@ -87,14 +87,19 @@ class Roster(Generic[T]):
         try:
             self._locked(lambda: self._begin_adding(instance, turn))
             watch(instance, self)
-            while not self._locked(lambda: self._enlisted(instance, turn)):
-                turn.stale = False
-                for tally, demands in self._look(instance):
-                    tally.put(instance, demands)
+            self._enlist(instance, turn)
         except BaseException:
             self._locked(lambda: self._take_back(instance, turn))
             self._settle_at_last(instance, turn)
             raise
+
+    def _enlist(self, instance: T, turn: Turn) -> None:
+        # The loops are functions of their own: on CPython 3.12 and 3.13 an interrupt on the way back to a `while` that
+        # ends the body of a `try` leaves it without its `except` and `finally`.
+        while not self._locked(lambda: self._enlisted(instance, turn)):
+            turn.stale = False
+            for tally, demands in self._look(instance):
+                tally.put(instance, demands)
 
     def remove(self, instance: T) -> None:
         """Manage `instance` no longer, and end what it demands; whoever works on it does so if that is not us."""
@@ -188,13 +193,16 @@ class Roster(Generic[T]):
         """Let the demands agree with `instance` until nothing happens to it meanwhile; then raise the worst error."""
         errors: list[BaseException] = []
         try:
-            while not self._locked(lambda: self._settled(instance, turn)):
-                turn.stale = False
-                self._agree(instance, errors)
+            self._agree_at_last(instance, turn, errors)
             if errors:
                 raise self._worst(errors, instance)
         finally:
             errors.clear()  # else an error would keep its own frames alive
+
+    def _agree_at_last(self, instance: T, turn: Turn, errors: list[BaseException]) -> None:
+        while not self._locked(lambda: self._settled(instance, turn)):
+            turn.stale = False
+            self._agree(instance, errors)
 
     def _worst(self, errors: list[BaseException], instance: T) -> BaseException:
         """Return the first interrupt, or else the first error, and report the others."""

@@ -222,10 +222,15 @@ class Crew:
                 worker.stopping.set()
             for worker in self._workers[:number]:
                 worker.recall()
-            while len(self._workers) < number:
-                worker = Worker(self, f"{self._name}-{next(self._numbers)}")
-                worker.start()
-                self._workers.append(worker)
+            self._hire_up_to(number)
+
+    def _hire_up_to(self, number: int) -> None:
+        # A function of its own: on CPython 3.12 and 3.13 an interrupt on the way back to a `while` that ends the body
+        # of a `with` leaves it with the lock held.
+        while len(self._workers) < number:
+            worker = Worker(self, f"{self._name}-{next(self._numbers)}")
+            worker.start()
+            self._workers.append(worker)
 
     def dismiss(self) -> None:
         """Ask all to end, and wait until they have."""
