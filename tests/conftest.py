@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import hypothesis
 import pytest
@@ -26,7 +27,8 @@ def no_thread_left_behind() -> Iterator[None]:
     deadline = time.monotonic() + GRACE
     started = [thread for thread in threading.enumerate() if thread not in before and thread.name not in LASTING]
     for thread in started:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        with suppress(RuntimeError):  # it is being started by another thread
+            thread.join(max(0.0, deadline - time.monotonic()))
     left = [thread for thread in started if thread.is_alive()]
     if left:
         pytest.fail(f"the test left threads running: {', '.join(map(str, left))}", pytrace=False)

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import pytest
@@ -107,7 +107,8 @@ def own_timers() -> Generator[None]:
         timers.lost(lambda: None)  # it looks again, and finds nothing; after an interrupt there may be more than one
         for thread in left():
             if thread.is_alive():  # and not one that is about to be started
-                thread.join(0.5)
+                with suppress(RuntimeError):  # the raw thread that starts it is still at it
+                    thread.join(0.5)
         return not left()
 
     until(gone, "the end of the timer thread")
