@@ -22,7 +22,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import TypeVar
 
-from tests.tracing import Tracer, followed
+from tests.tracing import Tracer, ask_for_opcodes, followed
 
 T = TypeVar("T")
 
@@ -68,8 +68,7 @@ def shaken(seed: int, *, probability: float = 0.1, also: Iterable[Path | CodeTyp
 
     tracer, threads_tracer, interval = sys.gettrace(), threading.gettrace(), sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    if here := inspect.currentframe():
-        here.f_trace_opcodes = True  # Python 3.12 reports opcodes only if some frame asked before settrace
+    ask_for_opcodes()
     threading.settrace(enter)
     sys.settrace(enter)
     try:

@@ -137,6 +137,22 @@ def test_shaken_restores_everything() -> None:
     assert (sys.gettrace(), threading.gettrace(), sys.getswitchinterval()) == before
 
 
+def test_shaken_ends_while_a_thread_is_still_shaken() -> None:
+    """Code that goes on after the block is not traced, though a thread is: CPython 3.12 would crash there."""
+    begun, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert leave.wait(10)
+
+    with shaken(0, also=[work.__code__]):
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert begun.wait(10)
+    leave.set()
+    thread.join()
+
+
 def test_run_threads_returns_results_in_order() -> None:
     """Results come in the order of the callables, whichever thread ends first."""
     last_done = threading.Event()

@@ -15,14 +15,14 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import CodeType, FrameType, GeneratorType
+from types import CodeType, FrameType
 from typing import Any, ClassVar, Literal
 
 import pytest
 
 from refcount import ClosedError, SharedResource, State
 from tests.programs import run_program
-from tests.tracing import PACKAGE, Tracer, followed
+from tests.tracing import PACKAGE, Tracer, ask_for_opcodes, followed
 from tests.watched import WAIT, Thing, Watched, own_timers, until, waiting
 
 Points = Literal["lines", "signals"]
@@ -91,7 +91,7 @@ class Interruption:
         """Call `act` and swallow the interrupt."""
         tracer = sys.gettrace()
         if self._points == "signals":
-            never_run().f_trace_opcodes = True  # else Python 3.12 reports none; on 3.12 a frame that runs would crash
+            ask_for_opcodes()
         sys.settrace(self._enter)
         try:
             act()
@@ -137,15 +137,6 @@ class Interruption:
 
     def _is_signal(self, frame: FrameType, event: str) -> bool:
         return event == "opcode" and frame.f_lasti in signal_points(frame.f_code)
-
-
-def never_run() -> FrameType:
-    """A frame that never runs."""
-    generator = (None for _ in ())
-    assert isinstance(generator, GeneratorType)
-    frame: FrameType | None = generator.gi_frame
-    assert frame is not None
-    return frame
 
 
 def is_finalizing(frame: FrameType | None) -> bool:

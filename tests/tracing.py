@@ -1,8 +1,8 @@
-"""Which code a trace function should follow: the installed package, and what a test adds to it."""
+"""What trace functions have in common: which code they follow, and that they are told of every bytecode."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, GeneratorType
 from typing import Any
 
 import refcount
@@ -32,3 +32,16 @@ def followed(also: Iterable[Path | CodeType]) -> Callable[[CodeType], bool]:
         return known[filename] or code in codes
 
     return follow
+
+
+def ask_for_opcodes() -> None:
+    """Let the next `sys.settrace` report bytecodes: Python 3.12 does so only if some frame has asked before.
+
+    The frame that asks here never runs. On CPython 3.12 one that does would crash where it goes on in a thread without
+    a tracer while another thread has one.
+    """
+    generator = (None for _ in ())
+    assert isinstance(generator, GeneratorType)
+    frame: FrameType | None = generator.gi_frame
+    assert frame is not None
+    frame.f_trace_opcodes = True
