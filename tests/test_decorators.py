@@ -586,8 +586,8 @@ def test_a_class_takes_no_options_of_functions() -> None:
         ({"linger": None}, TypeError, "linger must be a number of seconds, not None"),
         ({"check": "yes"}, TypeError, "check must be callable, not 'yes'"),
         ({"key": 3}, TypeError, "key must be callable, not 3"),
-        ({"capacity": 0}, ValueError, "capacity must be 1 key or more, not 0"),
-        ({"capacity": 2.0}, TypeError, "capacity must be a whole number of keys, not 2.0"),
+        ({"capacity": 0}, ValueError, "capacity must be 1 or more, not 0"),
+        ({"capacity": 2.0}, TypeError, "capacity must be an integer, not 2.0"),
         ({"when_full": "drop"}, ValueError, "when_full must be 'wait' or 'raise', not 'drop'"),
     ],
 )

@@ -355,7 +355,7 @@ def test_lingering_executor_keeps_its_threads() -> None:
 def test_workers_function_that_gives_no_number(bad: Any, error: type[Exception]) -> None:
     """The first lease fails with an error that names function and value, and nothing is left of it."""
     pool = RefcountedExecutor(workers=lambda usecount: bad, name="pool")
-    with pytest.raises(error, match=rf"workers of pool, asked for usecount 1, must return .* not {bad}"):
+    with pytest.raises(error, match=rf"what workers of pool returned for usecount 1 must be .* not {bad}"):
         pool.acquire()
     assert pool.usecount == threads() == 0
 

@@ -734,9 +734,9 @@ def test_close_also_closes_what_was_closed_before() -> None:
 @pytest.mark.parametrize(
     ("terms", "error", "text"),
     [
-        ({"capacity": 0}, ValueError, "capacity must be 1 key or more, not 0"),
+        ({"capacity": 0}, ValueError, "capacity must be 1 or more, not 0"),
         ({"capacity": -3}, ValueError, "not -3"),
-        ({"capacity": 1.5}, TypeError, "capacity must be a whole number of keys, not 1.5"),
+        ({"capacity": 1.5}, TypeError, "capacity must be an integer, not 1.5"),
         ({"capacity": True}, TypeError, "not True"),
         ({"capacity": "2"}, TypeError, "not '2'"),
         ({"when_full": "panic"}, ValueError, "when_full must be 'wait' or 'raise', not 'panic'"),

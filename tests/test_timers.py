@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from refcount import _timers
-from refcount._timers import THREAD_NAME, TimerThread, check_seconds
+from refcount._timers import THREAD_NAME, TimerThread
 from tests.test_interrupts import Interruption, Points
 from tests.tracing import Tracer
 from tests.watched import WAIT, unraisable_errors, until
@@ -324,27 +324,3 @@ def test_interrupted_anywhere(points: Points, verb: str) -> None:
             break
     assert ran == ["job"]
     assert number >= (14 if verb == "at" else 4), "the sweep interrupted hardly anything"
-
-
-@pytest.mark.parametrize("value", ["5", None, True, 1j])
-def test_seconds_of_the_wrong_type(value: object) -> None:
-    """The error names what it was for and the value."""
-    with pytest.raises(
-        TypeError,
-        match="linger must be a number of seconds, not " + repr(value).replace("(", r"\(").replace(")", r"\)"),
-    ):
-        check_seconds("linger", value)
-
-
-@pytest.mark.parametrize("value", [-1, -0.001, float("nan"), float("-inf")])
-def test_seconds_out_of_range(value: float) -> None:
-    """The error names what it was for and the value."""
-    with pytest.raises(ValueError, match="timeout must be 0 seconds or more, not " + repr(value)):
-        check_seconds("timeout", value)
-
-
-@pytest.mark.parametrize("value", [0, 3, 2.5, float("inf")])
-def test_seconds_in_range(value: float) -> None:
-    """They come back as a float."""
-    assert check_seconds("linger", value) == value
-    assert isinstance(check_seconds("linger", value), float)

@@ -330,7 +330,7 @@ def test_lingering_group_keeps_its_workers() -> None:
 def test_workers_function_that_gives_no_number(bad: Any, error: type[Exception], reported: list[str]) -> None:
     """The first lease fails with an error that names the function and the value, and nothing is left of it."""
     group = WorkerGroup(threading.Event.wait, workers=lambda usecount: bad, name="group")
-    text = rf"workers of group, asked for usecount 1, must return .* not {bad!r}"
+    text = rf"what workers of group returned for usecount 1 must be .* not {bad!r}"
     with pytest.raises(error, match=text):
         group.acquire()
     assert group.usecount == group.threads == 0

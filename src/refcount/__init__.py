@@ -24,8 +24,9 @@ from refcount._uses import uses
 from refcount._workers import StoppableThread, WorkerGroup
 
 if TYPE_CHECKING:
-    from refcount._decorators import Resource, refcounted_resource
+    from refcount._decorators import refcounted_resource
     from refcount._methods import ResourceMethod, refcounted_method
+    from refcount._resource import Resource
 
 __all__ = [
     "USECOUNT_MAX",
@@ -60,7 +61,7 @@ __all__ = [
 
 # These stand on wrapt, whose import takes asyncio with it: it is imported when one of them is first used.
 _LATE = {
-    "Resource": "_decorators",
+    "Resource": "_resource",
     "ResourceMethod": "_methods",
     "refcounted_method": "_methods",
     "refcounted_resource": "_decorators",

@@ -124,9 +124,3 @@ def signature_of(function: Callable[..., object]) -> Signature:
         return inspect.signature(function)
     except ValueError:  # some builtins
         return _ANY
-
-
-def check_name(what: str, name: object) -> None:
-    """Raise `TypeError`, saying of `what` it is the name, unless it is a text or None."""
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"the name of {what} must be a string, not {name!r}")

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Generic, Never, Protocol, Self, TypeVar, overload
 from weakref import ref
 
-from refcount._arguments import check_name
-from refcount._openers import name_of
+from refcount._checks import check_name
+from refcount._functions import name_of
 from refcount._per_instance import PerInstance
 from refcount._public import public
 from refcount._shared import SharedResource

@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 from weakref import ref
 
+from refcount._checks import check_callable, check_seconds
 from refcount._errors import RefcountError
 from refcount._lease import Lease
-from refcount._openers import Opener, Yielding, check_callable
+from refcount._openers import Opener, Yielding
 from refcount._per_instance import PerInstance
 from refcount._protocols import SupportsEnter
 from refcount._public import public
 from refcount._shared import SharedResource
-from refcount._timers import check_seconds
 
 T = TypeVar("T")
 C = TypeVar("C", bound=SupportsEnter[Any])

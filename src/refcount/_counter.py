@@ -28,9 +28,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from operator import index
 from typing import TYPE_CHECKING, Final, Generic, Protocol, Self, TypeVar
 
+from refcount._checks import check_integer
 from refcount._errors import OverflowException, ReleasedError, UnderflowException
 from refcount._public import public
 
@@ -56,21 +56,8 @@ class SupportsLock(Protocol):
         ...
 
 
-def _natural(name: str, value: int) -> int:
-    """The value as an exact int, if it is an integer (of numpy, say) and not negative."""
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not the truth value {value}")
-    try:
-        number = index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {value!r}") from None
-    if number < 0:
-        raise ValueError(f"{name} must not be negative: {number}")
-    return number
-
-
 def _within_limit(value: int) -> int:
-    number = _natural("usecount", value)
+    number = check_integer("usecount", value)
     if number > USECOUNT_MAX:
         raise OverflowException(f"usecount cannot be {number}: the limit is {USECOUNT_MAX}")
     return number
@@ -215,7 +202,7 @@ class Refcounter:
             >>> users.usecount
             3
         """
-        self._change(_natural("amount", value))
+        self._change(check_integer("amount", value))
 
     def inc_not_zero(self) -> bool:
         """Raise the usecount by 1 unless it is 0: the kernel's way to take hold of what may be going away.
@@ -259,7 +246,7 @@ class Refcounter:
             >>> Refcounter().add_not_zero(2), Refcounter(usecount=0).add_not_zero(2)
             (True, False)
         """
-        amount = _natural("amount", value)
+        amount = check_integer("amount", value)
         with self._lock:
             count = self._usecount
             if count and count + amount <= USECOUNT_MAX:
@@ -306,7 +293,7 @@ class Refcounter:
             >>> users.usecount
             1
         """
-        self._change(-_natural("amount", value))
+        self._change(-check_integer("amount", value))
 
     def dec_and_test(self) -> bool:
         """Lower the usecount by 1 and say whether this call reached 0; if so, the release callback has run.
@@ -352,7 +339,7 @@ class Refcounter:
             >>> users.sub_and_test(2), users.sub_and_test(1)
             (False, True)
         """
-        return self._change(-_natural("amount", value))
+        return self._change(-check_integer("amount", value))
 
     def dec_not_one(self) -> bool:
         """Lower the usecount by 1 unless it is 1: the cheap release, which leaves the last one to a careful path.

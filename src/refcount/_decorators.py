@@ -8,9 +8,10 @@ import inspect
 from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
-from refcount._arguments import Arguments, check_name, signature_of
+from refcount._arguments import Arguments, signature_of
+from refcount._checks import check_callable, check_name
+from refcount._functions import plain_name
 from refcount._keyed import Family, Terms
-from refcount._openers import check_callable, name_of
 from refcount._protocols import SupportsEnter
 from refcount._public import public
 from refcount._resource import Resource
@@ -18,8 +19,6 @@ from refcount._sources import check_source
 
 if TYPE_CHECKING:
     from refcount._shapes import CheckedDecorator, CheckedKeyedDecorator, Decorator, KeyedDecorator
-
-__all__ = ["Resource", "plain_name", "refcounted_resource"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -204,8 +203,3 @@ def _shared_class(cls: type[Any], terms: Terms[Any], name: str | None) -> object
     from refcount._classes import shared_class  # not before it is needed: most users decorate functions
 
     return shared_class(cls, linger=terms.linger, check=terms.check, overlap=terms.overlap, name=name)
-
-
-def plain_name(function: Callable[..., object]) -> str:
-    """Return the function's name as its calls are written; `camera`, or `Producer.feed`."""
-    return name_of(function).rpartition("<locals>.")[2]

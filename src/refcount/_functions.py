@@ -1,4 +1,4 @@
-"""What a callable really is: behind `functools.partial`, instances with `__call__`, and `contextlib`'s decorators."""
+"""What a callable is called, and what it really is: behind `functools.partial`, `__call__`, and `contextlib`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import cast
+
+
+def name_of(thing: object) -> str:
+    """Return what a reader would call `thing`."""
+    name = getattr(thing, "__qualname__", None)
+    return name if isinstance(name, str) else repr(thing)
+
+
+def plain_name(function: object) -> str:
+    """Return the function's name as its calls are written; `camera`, or `Producer.feed`."""
+    return name_of(function).rpartition("<locals>.")[2]
 
 
 def code_of(function: object) -> object:

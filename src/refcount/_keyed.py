@@ -23,12 +23,12 @@ from typing import Generic, Literal, TypeVar
 from weakref import ReferenceType, WeakValueDictionary, ref
 
 from refcount._capacity import Capacity, Slot
+from refcount._checks import check_callable, check_integer, check_seconds, check_timeout
 from refcount._driver import Driver
 from refcount._errors import ClosedError
-from refcount._openers import Opener, check_callable
+from refcount._openers import Opener
 from refcount._process import process
 from refcount._shared import SharedResource
-from refcount._timers import check_seconds
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -61,16 +61,9 @@ class Terms(Generic[T]):
         if self.check is not None:
             check_callable("check", self.check)
         if self.capacity is not None:
-            _check_capacity(self.capacity)
+            check_integer("capacity", self.capacity, least=1)
         if self.when_full not in ("wait", "raise"):
             raise ValueError(f"when_full must be 'wait' or 'raise', not {self.when_full!r}")
-
-
-def _check_capacity(capacity: object) -> None:
-    if isinstance(capacity, bool) or not isinstance(capacity, int):
-        raise TypeError(f"capacity must be a whole number of keys, not {capacity!r}")
-    if capacity < 1:
-        raise ValueError(f"capacity must be 1 key or more, not {capacity!r}")
 
 
 class Family(Generic[T]):
@@ -133,8 +126,7 @@ class Family(Generic[T]):
             Exception: What the one stop raised that this call made and that failed.
             ExceptionGroup: Several of these.
         """
-        if timeout is not None:
-            timeout = check_seconds("timeout", timeout)
+        timeout = check_timeout(timeout)
         deadline = None if timeout is None else monotonic() + timeout
         for member in self._known():
             member.driver.refuse_reentry(f"close of {self.name}, and with it")

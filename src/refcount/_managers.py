@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, Never, Protocol, Self, TypeGuard, TypeVar, overload
 
+from refcount._checks import check_callable
 from refcount._demands import Demand, Tally
-from refcount._openers import check_callable, name_of
+from refcount._functions import name_of
 from refcount._public import public
 from refcount._report import report
 from refcount._roster import Roster

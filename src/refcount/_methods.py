@@ -13,13 +13,14 @@ from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 
-from refcount._arguments import Arguments, check_name, signature_of
-from refcount._decorators import Resource, plain_name
+from refcount._arguments import Arguments, signature_of
+from refcount._checks import check_callable, check_name
+from refcount._functions import plain_name
 from refcount._keyed import Family, Terms
-from refcount._openers import check_callable
 from refcount._per_instance import PerInstance
 from refcount._protocols import SupportsEnter
 from refcount._public import public
+from refcount._resource import Resource
 from refcount._sources import Source, check_source
 from refcount._wrapping import Wrapping
 

@@ -70,14 +70,6 @@ def _nothing(thing: object) -> None:
     """The hook of those who gave none."""
 
 
-def check_callable(what: str, thing: object) -> None:
-    """Raise `TypeError`, naming `what` and `thing`, unless it can be called."""
-    if isinstance(thing, Generator):
-        raise TypeError(f"{what} must be callable, not the generator {thing!r}: pass the function that makes it")
-    if not callable(thing):
-        raise TypeError(f"{what} must be callable, not {thing!r}")
-
-
 def open_checked(opener: Opener[T], name: str) -> AbstractContextManager[T]:
     """Call `opener`; raise `TypeError`, naming the resource and the value, if that gives no context manager."""
     manager = opener()
@@ -109,9 +101,3 @@ def _generator_of(manager: AbstractContextManager[T]) -> Generator[T, None, obje
 
 def _is_manager(thing: object) -> bool:
     return isinstance(thing, AbstractContextManager)
-
-
-def name_of(thing: object) -> str:
-    """Return what a reader would call `thing`."""
-    name = getattr(thing, "__qualname__", None)
-    return name if isinstance(name, str) else repr(thing)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from refcount._protocols import SupportsEnter
 
 if TYPE_CHECKING:
-    from refcount._decorators import Resource
     from refcount._methods import ResourceMethod
+    from refcount._resource import Resource
 
 P = ParamSpec("P")
 S = TypeVar("S")

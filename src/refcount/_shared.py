@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from refcount._checks import check_callable, check_seconds, check_timeout
 from refcount._driver import Driver
+from refcount._functions import name_of
 from refcount._lease import Lease
 from refcount._lifecycle import State
-from refcount._openers import Opener, check_callable, made, name_of
+from refcount._openers import Opener, made
 from refcount._public import public
-from refcount._timers import check_seconds
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -176,8 +177,7 @@ class SharedResource(Generic[T_co]):
             >>> lease.release()
             True
         """
-        if timeout is not None:
-            timeout = check_seconds("timeout", timeout)
+        timeout = check_timeout(timeout)
         lease = Lease(self, self._driver, acquired=True)
         try:
             self._driver.admit(lease, timeout)
@@ -286,8 +286,7 @@ class SharedResource(Generic[T_co]):
             Traceback (most recent call last):
             refcount.ClosedError: basket is closed
         """
-        if timeout is not None:
-            timeout = check_seconds("timeout", timeout)
+        timeout = check_timeout(timeout)
         self._driver.close(timeout, force=force)
 
     def wait_stopped(self, timeout: float | None = None) -> None:
@@ -304,8 +303,7 @@ class SharedResource(Generic[T_co]):
             >>> from refcount import SharedResource
             >>> SharedResource.of(list).wait_stopped(timeout=1.0)
         """
-        if timeout is not None:
-            timeout = check_seconds("timeout", timeout)
+        timeout = check_timeout(timeout)
         self._driver.refuse_reentry("wait_stopped")
         self._driver.wait_quiet(timeout)
 

@@ -14,8 +14,9 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import GeneratorType
 from typing import TypeVar, cast
 
+from refcount._checks import check_callable
 from refcount._functions import async_manager_code, code_of, function_of, manager_code
-from refcount._openers import Opener, Yielding, check_callable
+from refcount._openers import Opener, Yielding
 from refcount._protocols import SupportsEnter
 from refcount._wrapping import Wrapping
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from refcount._openers import check_callable
+from refcount._checks import check_callable, check_integer
 from refcount._shared import SharedResource
 
 T_co = TypeVar("T_co", covariant=True)
@@ -76,15 +76,8 @@ class Staffed(SharedResource[T_co]):
             self._staff.resize(self._number_for(usecount))
 
     def _number_for(self, usecount: int) -> int:
-        return _natural(self._workers(usecount), f"workers of {self.name}, asked for usecount {usecount},")
-
-
-def _natural(number: object, what: str) -> int:
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise TypeError(f"{what} must return an integer, not {number!r}")
-    if number < 0:
-        raise ValueError(f"{what} must return 0 or more, not {number!r}")
-    return number
+        what = f"what workers of {self.name} returned for usecount {usecount}"
+        return check_integer(what, self._workers(usecount))
 
 
 def one_for_each(usecount: int) -> int:

@@ -14,7 +14,6 @@ import _thread
 import contextlib
 import heapq
 import itertools
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -351,16 +350,3 @@ class Clocks:
 
 
 clocks = Clocks()
-
-
-def check_seconds(what: str, seconds: object) -> float:
-    """Return `seconds` as a float, or raise `TypeError` / `ValueError` naming `what` and the value."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"{what} must be a number of seconds, not {seconds!r}")
-    try:
-        number = float(seconds)
-    except OverflowError:  # an int beyond all floats
-        number = math.inf if seconds > 0 else -math.inf
-    if math.isnan(number) or number < 0:
-        raise ValueError(f"{what} must be 0 seconds or more, not {seconds!r}")
-    return number

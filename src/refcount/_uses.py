@@ -11,15 +11,15 @@ from inspect import Parameter
 from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from refcount._functions import async_manager_code, code_of, function_of, manager_code
+from refcount._checks import check_callable
+from refcount._functions import async_manager_code, code_of, function_of, manager_code, name_of
 from refcount._lease import Lease
-from refcount._openers import check_callable, name_of
 from refcount._protocols import Uses1, Uses2, Uses3, Uses4, Uses5
 from refcount._public import public
 from refcount._shared import SharedResource
 
 if TYPE_CHECKING:
-    from refcount._decorators import Resource
+    from refcount._resource import Resource
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+from refcount._checks import check_callable, check_timeout
+from refcount._functions import name_of
 from refcount._locks import here, owned_by_me
-from refcount._openers import check_callable, name_of
 from refcount._public import public
 from refcount._report import report
 from refcount._staff import Staffed, one_for_each
-from refcount._timers import check_seconds
 
 LONG_LIFE = 1.0
 """A worker that dies after so many seconds is replaced at once; one that dies sooner, and again, after a pause."""
@@ -107,8 +107,7 @@ class StoppableThread(threading.Thread):
             >>> thread.start()
             >>> thread.stop(timeout=1.0)
         """
-        if timeout is not None:
-            timeout = check_seconds("timeout", timeout)
+        timeout = check_timeout(timeout)
         self.stopping.set()
         if self.ident is None or self is threading.current_thread():
             return

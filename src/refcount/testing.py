@@ -7,7 +7,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from refcount._timers import Clock, Job, Timer, check_seconds, clocks
+from refcount._checks import check_seconds
+from refcount._timers import Clock, Job, Timer, clocks
 
 __all__ = ["ManualClock"]
 

@@ -1,0 +1,60 @@
+"""What users hand in, looked at where it is handed in: each check names the thing and the value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from operator import index
+from typing import SupportsFloat, SupportsIndex
+
+
+def check_callable(what: str, thing: object) -> None:
+    """Raise `TypeError`, naming `what` and `thing`, unless it can be called."""
+    if isinstance(thing, Generator):
+        raise TypeError(f"{what} must be callable, not the generator {thing!r}: pass the function that makes it")
+    if not callable(thing):
+        raise TypeError(f"{what} must be callable, not {thing!r}")
+
+
+def check_name(what: str, name: object) -> None:
+    """Raise `TypeError` unless `name`, the name of `what`, is a string or None."""
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"the name of {what} must be a string, not {name!r}")
+
+
+def check_integer(what: str, number: object, *, least: int = 0) -> int:
+    """Return `number` as an exact int (it may be numpy's), or raise an error that names `what` and the value.
+
+    Raises:
+        TypeError: It is no integer, or a truth value.
+        ValueError: It is less than `least`.
+    """
+    if isinstance(number, bool) or not isinstance(number, SupportsIndex):
+        raise TypeError(f"{what} must be an integer, not {number!r}")
+    exact = index(number)
+    if exact < least:
+        raise ValueError(f"{what} must be {least} or more, not {exact}")
+    return exact
+
+
+def check_seconds(what: str, seconds: object) -> float:
+    """Return `seconds` as a float, or raise an error that names `what` and the value.
+
+    Raises:
+        TypeError: It is no number, or a truth value.
+        ValueError: It is negative, NaN, or beyond all floats.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, SupportsFloat | SupportsIndex):
+        raise TypeError(f"{what} must be a number of seconds, not {seconds!r}")
+    try:
+        number = float(seconds)
+    except OverflowError:
+        raise ValueError(f"{what} is beyond all floats; `math.inf` means without end") from None
+    if math.isnan(number) or number < 0:
+        raise ValueError(f"{what} must be 0 seconds or more, not {seconds!r}")
+    return number
+
+
+def check_timeout(timeout: object) -> float | None:
+    """Return `timeout` as seconds, or None for as long as it takes; raises like `check_seconds`."""
+    return None if timeout is None else check_seconds("timeout", timeout)
