@@ -14,6 +14,7 @@ import pytest
 
 from refcount import RefcountedExecutor, State
 from refcount.testing import ManualClock
+from tests.programs import run_program
 from tests.shaking import run_threads, shaken
 from tests.watched import WAIT, until
 
@@ -270,7 +271,7 @@ def test_shrinking_loses_no_task() -> None:
 
 
 def test_no_thread_at_all_loses_no_task() -> None:
-    """Where `workers` wants none, tasks wait for some; the last release does what is left."""
+    """Where `workers` wants none, tasks wait for some; the last release has what is left done by a thread."""
     pool = RefcountedExecutor(workers=lambda usecount: usecount - 1, name="pool")
     with pool() as executor:
         future = executor.submit(abs, -1)
@@ -281,7 +282,7 @@ def test_no_thread_at_all_loses_no_task() -> None:
         left = executor.submit(threading.current_thread)
         cancelled = executor.submit(abs, -2)
         assert cancelled.cancel()
-    assert left.result(0) is threading.current_thread()
+    assert left.result(0) is not threading.current_thread()  # where an interrupt would end up in the future
 
 
 def test_task_that_ends_the_last_lease() -> None:
@@ -294,6 +295,67 @@ def test_task_that_ends_the_last_lease() -> None:
     assert second.result(WAIT) == 1
     pool.wait_stopped(WAIT)
     until(lambda: threads() == 0)
+
+
+ENDED_BY_A_TASK = """
+import threading
+from refcount import RefcountedExecutor
+
+def rest(number):
+    main_is_over.wait()
+    print("task", number, flush=True)
+
+ended, main_is_over = threading.Event(), threading.Event()
+threading._register_atexit(main_is_over.set)  # after the library's own, so called before it
+pool = RefcountedExecutor(workers=lambda usecount: 1)
+lease = pool.acquire()
+lease.value.submit(lambda: lease.release() and ended.set())
+for number in range(3):
+    lease.value.submit(rest, number)
+ended.wait()
+print("main ends", flush=True)
+"""
+
+
+def test_process_ends_after_what_was_submitted() -> None:
+    """Though nobody has waited for it, since a task ended the last lease: what is in line is done before the end."""
+    ended = run_program(ENDED_BY_A_TASK)
+    assert (ended.lines, ended.stderr, ended.returncode) == (["main ends", "task 0", "task 1", "task 2"], "", 0)
+
+
+INTERRUPTED_RELEASE = """
+import contextlib, os, signal, threading
+from refcount import RefcountedExecutor
+
+def first():
+    with contextlib.suppress(RuntimeError):  # raised as soon as the last release has come so far
+        while True:
+            executor.submit(int)
+    os.kill(os.getpid(), signal.SIGINT)
+    while not interrupted.wait(1.0):  # a signal in the step in which the main thread falls asleep does not wake it
+        os.kill(os.getpid(), signal.SIGINT)
+
+interrupted = threading.Event()
+pool = RefcountedExecutor(workers=lambda usecount: 1)
+try:
+    with pool() as executor:
+        executor.submit(first)
+        for number in range(3):
+            executor.submit(print, "task", number, flush=True)
+except KeyboardInterrupt:
+    print("interrupted", pool.usecount, flush=True)
+    interrupted.set()
+"""
+
+
+def test_interrupted_release_loses_no_task() -> None:
+    """Ctrl-C ends the wait of the last release, not what was submitted: it is done before the process ends."""
+    ended = run_program(INTERRUPTED_RELEASE)
+    assert (ended.lines, ended.stderr, ended.returncode) == (
+        ["interrupted 0", "task 0", "task 1", "task 2"],
+        "",
+        0,
+    )
 
 
 def test_task_that_leases_its_own_executor_while_the_last_lease_ends() -> None:

@@ -167,14 +167,18 @@ class World:
 
     def __init__(self) -> None:
         self.watched = Watched(self.start, self.stop)
-        self.resource = SharedResource(
+        self.resource = self.make()
+        self.arrange()
+
+    def make(self) -> SharedResource[Thing]:
+        """Return the resource."""
+        return SharedResource(
             self.watched.open,
             name="thing",
             linger=self.linger,
             check=self.check if self.checked else None,
             overlap=self.overlap,
         )
-        self.arrange()
 
     def start(self) -> None:
         """Called inside the start hook."""
@@ -273,6 +277,48 @@ def sweep(make: type[World], points: Points) -> tuple[int, set[str]]:
 
 class FirstConsumer(World):
     """Starts it and stops it."""
+
+
+class HookedThing(Thing):
+    """A thing with hooks of its own."""
+
+    def __init__(self, watched: Watched) -> None:
+        super().__init__(0)
+        self._open = watched.open
+
+    def start(self) -> None:
+        """Start it."""
+        self._manager = self._open()
+        self._manager.__enter__()
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._manager.__exit__(None, None, None)
+
+
+class Hooks(World):
+    """Made of a factory and two hooks."""
+
+    entered = False
+
+    def act(self) -> None:
+        """Do what is interrupted."""
+        with self.resource() as thing:
+            self.entered = True
+            assert thing.alive
+
+    def examine(self) -> None:
+        """Check what must hold."""
+        if self.watched.alive and not self.entered:
+            # In the step in which the start hook returned: nobody can tell that from an error of the hook.
+            assert self.interrupted == "made.<locals>.life"
+            self.watched.starts -= 1
+        super().examine()
+
+    def make(self) -> SharedResource[HookedThing]:
+        """Return the resource."""
+        make = functools.partial(HookedThing, self.watched)
+        return SharedResource.of(make, start=HookedThing.start, stop=HookedThing.stop, name="thing")
 
 
 class SecondConsumer(World):
@@ -594,6 +640,7 @@ class OverlapStop(WaitForStop):
 
 WORLDS: list[type[World]] = [
     FirstConsumer,
+    Hooks,
     SecondConsumer,
     Linger,
     LingerForEver,

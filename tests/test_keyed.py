@@ -146,6 +146,11 @@ def in_line(cameras: Cameras, count: int, patience: float = WAIT) -> None:
     until(lambda: len(capacity_of(cameras)["_queue"]) == count, f"{count} keys waiting", patience)
 
 
+def asleep(cameras: Cameras, count: int) -> None:
+    """Return when as many threads wait for a slot."""
+    until(lambda: sum(map(len, capacity_of(cameras)["_queue"].values())) == count, f"{count} threads waiting")
+
+
 def is_empty(cameras: Cameras) -> bool:
     """Say whether the capacity has forgotten everybody."""
     facts = capacity_of(cameras)
@@ -352,6 +357,46 @@ def test_a_key_that_begins_to_linger_makes_room_for_who_waits() -> None:
     visitor.leave()
     assert cameras.log == ["+0", "-0", "+1"]
     cameras.family.close()
+
+
+def two_starts_of_one_key(cameras: Cameras) -> list[Visitor]:
+    """Return two visitors of key 1 who wait for its slot: the first one's generation was invalidated meanwhile."""
+    visitors = [Visitor(cameras[1]).waits()]
+    asleep(cameras, 1)
+    cameras[1].invalidate()
+    visitors.append(Visitor(cameras[1]))
+    asleep(cameras, 2)
+    return visitors
+
+
+def test_two_starts_of_one_key_both_get_its_slot() -> None:
+    """Both are woken when it is free."""
+    cameras = Cameras(capacity=1)
+    lease = cameras[0].acquire()
+    visitors = two_starts_of_one_key(cameras)
+    lease.release()
+    for visitor in visitors:
+        visitor.leave()
+    assert sorted(cameras.log) == ["+0", "+1", "+1", "-0", "-1", "-1"]
+    assert is_empty(cameras)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_two_starts_of_one_key_are_both_refused(whole: bool) -> None:
+    """A forced close, of the key or of the whole family, wakes both, and does not wait for the slot."""
+    cameras = Cameras(capacity=1)
+    lease = cameras[0].acquire()
+    resource = cameras[1]
+    visitors = two_starts_of_one_key(cameras)
+    if whole:
+        cameras.family.close(WAIT, force=True)
+    else:
+        resource.close(WAIT, force=True)
+    for visitor in visitors:
+        assert isinstance(visitor.join().error, ClosedError)
+    assert lease.release()
+    assert not any("1" in event for event in cameras.log)
+    assert is_empty(cameras)
 
 
 def test_no_more_keys_are_stopped_than_there_are_newcomers(caplog: pytest.LogCaptureFixture) -> None:

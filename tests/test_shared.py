@@ -174,7 +174,7 @@ def enter(resource: SharedResource[T]) -> T:
 
 def hold_lock(resource: SharedResource[Any]) -> AbstractContextManager[object]:
     """Take a resource's own lock."""
-    return resource._driver.lock  # pyright: ignore[reportPrivateUsage]  # what must not be touched has to be named
+    return resource._driver._guard.lock  # pyright: ignore[reportPrivateUsage]  # what must not be touched has to be named
 
 
 # The life of a resource

@@ -198,7 +198,7 @@ def test_lost_is_served_by_a_thread_that_sleeps(sandbox: Sandbox) -> None:
 def test_lost_under_the_timers_own_lock(sandbox: Sandbox) -> None:
     """A finalizer may run while its very thread holds that lock: `lost` returns, and the job runs later."""
     done = threading.Event()
-    with sandbox.timers._lock:  # pyright: ignore[reportPrivateUsage]  # the point of the test
+    with sandbox.timers._guard.lock:  # pyright: ignore[reportPrivateUsage]  # the point of the test
         sandbox.timers.lost(done.set)
         assert not done.is_set()
     assert done.wait(WAIT)

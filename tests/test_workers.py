@@ -80,6 +80,23 @@ def test_stop_before_start() -> None:
     assert seen == [True]
 
 
+def test_interrupted_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts it never sees it run, and so never stops it: it is asked to end."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    thread = StoppableThread(lambda stopping: stopping.wait(WAIT))
+    with pytest.raises(KeyboardInterrupt):
+        thread.start()
+    assert thread.stopping.is_set()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+
+
 def test_stop_from_inside_the_thread() -> None:
     """It only asks, and does not wait for itself."""
     thread = StoppableThread(lambda stopping: thread.stop())

@@ -4,7 +4,8 @@ Each resource of a bounded family has a `Slot`, which is the admission that its 
 `Capacity`, in four collections of slots:
 
     inside      whose resource is not idle, from before its start; never more than the limit
-    queue       who waits to come in, in order of coming, each with a bell to sleep on
+    queue       who waits to come in, in order of coming, each with the bells of the threads that wait for it: two, say,
+                where one generation of a key was invalidated before it could start, and the next one is to start too
     resting     whose resource lingers, the one that has lingered longest first; always inside as well
     evicting    who waits and is just stopping a resource to make room
 
@@ -20,26 +21,23 @@ than there are waiters. A resource that begins to linger while somebody waits wa
 victim may be taken again at the same moment, or be chosen by two; then a `flush` does nothing but publish that it no
 longer rests, and the waiter looks for another.
 
-Locks. `_lock` is a leaf: it is taken under a resource's lock (`leave`, `rest`), no other lock is ever taken under it,
+Locks. The guard is a leaf: it is taken under a resource's lock (`leave`, `rest`), no other lock is ever taken under it,
 and no start or stop runs under it. Victims are stopped outside every lock. The thread that has it may take it again,
 for a finalizer that comes in between and gives back a lease; every step bears that.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import Literal, TypeVar
+from typing import Literal
 from weakref import ref
 
 from refcount._bell import Bell
 from refcount._driver import Driver
 from refcount._errors import CapacityError, ClosedError, ReentrantError
-from refcount._locks import here, owned_by_me
-
-R = TypeVar("R")
+from refcount._locks import Guard
 
 
 class Capacity:
@@ -60,20 +58,20 @@ class Capacity:
 
     def renew(self) -> None:
         """Begin anew in a forked child, where nothing runs and nobody waits."""
-        self._lock = threading.RLock()
-        self._owned = owned_by_me(self._lock)
+        self._guard = Guard()
         self._inside: set[Slot] = set()
-        self._queue: dict[Slot, Bell] = {}
+        self._queue: dict[Slot, list[Bell]] = {}
         self._resting: dict[Slot, None] = {}
         self._evicting: set[Slot] = set()
 
     def close(self) -> None:
         """Let nobody in any more; those who wait get `ClosedError`."""
-        self._locked(self._close)
+        self._guard.run(self._close)
 
     def enter(self, slot: Slot, deadline: float | None) -> None:
         """Return when `slot` is inside; an error leaves its place to `leave`."""
-        while (obstacle := self._locked(partial(self._advance, slot))) is not None:
+        bell = Bell()
+        while (obstacle := self._guard.run(partial(self._advance, slot, bell))) is not None:
             if isinstance(obstacle, Slot):
                 obstacle.flush()
             elif not obstacle.sleep(deadline) and slot not in self._inside:
@@ -81,27 +79,21 @@ class Capacity:
 
     def leave(self, slot: Slot) -> None:
         """Take away all that `slot` has, for whoever is next."""
-        self._locked(partial(self._leave, slot))
+        self._guard.run(partial(self._leave, slot))
 
     def rest(self, slot: Slot, resting: bool, *, anew: bool = False) -> None:
         """The resource of `slot` begins to linger, or does so no longer, or does so `anew`."""
         if anew or (slot in self._resting) != resting:
-            self._locked(partial(self._rest, slot, resting))
+            self._guard.run(partial(self._rest, slot, resting))
 
     def wake(self, slot: Slot) -> None:
         """Let `slot` look again whether it is still to wait."""
-        bell = self._queue.get(slot)
-        if bell is not None:
-            bell.ring()
-
-    def _locked(self, step: Callable[[], R]) -> R:
-        # One line: on the way out of a `with` of several lines a tracer could raise while the lock is still held.
-        with self._lock: here.owned = self._owned; return step()  # fmt: skip # noqa: E701, E702
+        self._guard.run(partial(self._ring, slot))
 
     def _close(self) -> None:
         self._closed = True
-        for turn in tuple(self._queue.values()):
-            turn.ring()
+        for slot in tuple(self._queue):
+            self._ring(slot)
 
     def _leave(self, slot: Slot) -> None:
         self._inside.discard(slot)
@@ -116,11 +108,11 @@ class Capacity:
             self._resting[slot] = None
         self._settle()
 
-    def _advance(self, slot: Slot) -> Slot | Bell | None:
-        """Return None when `slot` is inside; else the resource that it may stop, or the bell that it is to wait for."""
+    def _advance(self, slot: Slot, bell: Bell) -> Slot | Bell | None:
+        """Return None when `slot` is inside; else the resource that it may stop, or `bell`, which it is to wait for."""
         self._evicting.discard(slot)
         if slot not in self._inside:
-            self._stand_in_line(slot)
+            self._stand_in_line(slot, bell)
         self._settle()
         if slot in self._inside:
             return None
@@ -129,15 +121,16 @@ class Capacity:
             self._evicting.add(slot)
             return victim
         self._refuse_to_wait(slot)
-        return self._queue[slot]
+        return bell
 
-    def _stand_in_line(self, slot: Slot) -> None:
+    def _stand_in_line(self, slot: Slot, bell: Bell) -> None:
         if self._closed:
             raise ClosedError(f"{self._family} is closed")
         if slot.refused:
             raise ClosedError(f"{slot.name} is closed")
-        if slot not in self._queue:
-            self._queue[slot] = Bell()
+        bells = self._queue.setdefault(slot, [])
+        if bell not in bells:
+            bells.append(bell)
 
     def _victim(self) -> Slot | None:
         """Return who has lingered longest, if more are to be stopped than are being stopped."""
@@ -156,15 +149,19 @@ class Capacity:
 
     def _settle(self) -> None:
         """Let in whom there is room for, and wake who may make more; harmless when repeated."""
-        for slot, turn in tuple(self._queue.items()):
+        for slot in tuple(self._queue):
             if slot not in self._inside and len(self._inside) >= self._limit:
                 break
             self._inside.add(slot)
-            turn.ring()
+            self._ring(slot)
             self._queue.pop(slot, None)
         if self._victim() is not None:
-            first = next(turn for slot, turn in self._queue.items() if slot not in self._evicting)
-            first.ring()
+            self._ring(next(slot for slot in self._queue if slot not in self._evicting))
+
+    def _ring(self, slot: Slot) -> None:
+        """Wake all who wait for `slot`."""
+        for bell in self._queue.get(slot, ()):
+            bell.ring()
 
 
 class Slot:

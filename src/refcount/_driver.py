@@ -12,7 +12,6 @@ reads "do it; on any error do what is owed, and re-raise", and doing it twice is
 import contextlib
 import math
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +25,7 @@ from refcount._counter import Hold
 from refcount._errors import ReentrantError, RefcountError
 from refcount._life import Life
 from refcount._lifecycle import Answer, Generation, Lifecycle, Phase, State, Waiter
-from refcount._locks import here, in_a_step, owned_by_me
+from refcount._locks import Guard, in_a_step
 from refcount._observers import Observer, Observers
 from refcount._openers import Opener
 from refcount._process import process
@@ -117,8 +116,7 @@ class Driver(Generic[T_co]):
         process.forkables.add(self)
 
     def _begin(self) -> None:
-        self.lock: threading.RLock = threading.RLock()
-        self._owned = owned_by_me(self.lock)
+        self._guard = Guard()
         self._watchers: tuple[Bell, ...] = ()
         self.machine: Lifecycle[T_co] = Lifecycle(
             self.name,
@@ -131,10 +129,9 @@ class Driver(Generic[T_co]):
         """The generation that newcomers may enter by its counter alone."""
 
     def _locked(self, step: Callable[[], R]) -> R:
-        if self._owned():
+        if self._guard.mine():
             raise ReentrantError(f"{self.name} was used by a finalizer or signal handler in the middle of another use")
-        # One line: on the way out of a `with` of several lines a tracer could raise while the lock is still held.
-        with self.lock: here.owned = self._owned; return step()  # fmt: skip # noqa: E701, E702
+        return self._guard.run(step)
 
     # Consumers
 

@@ -7,10 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from functools import partial
 from typing import Never, ParamSpec, TypeVar
 
-from refcount._locks import here, owned_by_me
+from refcount._bell import Bell
+from refcount._locks import Guard
 from refcount._process import process
 from refcount._public import public
 from refcount._report import report
@@ -18,6 +20,8 @@ from refcount._staff import Staffed, one_for_each
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Task = Callable[[], object]
 
 
 @public
@@ -101,6 +105,9 @@ def carry_out(future: Future[R], fn: Callable[P, R], /, *args: P.args, **kwargs:
 class Pool:
     """Tasks in line, and the threads of one generation of an executor that do them.
 
+    A thread that finds no task leaves a bell among the idle ones and sleeps on it. Whoever puts a task rings one of
+    them, whoever changes how many threads there are to be rings all; who was rung looks again.
+
     Args:
         name: Names it and its threads.
     """
@@ -114,46 +121,40 @@ class Pool:
 
     def _begin(self) -> None:
         self._threads: set[threading.Thread] = set()
-        self._tasks: deque[Callable[[], object]] = deque()
+        self._tasks: deque[Task] = deque()
+        self._idle: dict[Bell, None] = {}
+        self._awaited: list[Bell] = []
         self._dismissed = False
-        # Reentrant, since a finalizer of the garbage collector may submit something anywhere. What it releases inside a
-        # step is left to another thread, since the last release waits for threads that may wait for the lock.
-        lock = threading.RLock()
-        self._owned = owned_by_me(lock)
-        self._changed = threading.Condition(lock)
+        # A finalizer may submit something in the middle of a step. What it releases there is left to another thread,
+        # since the last release waits for threads that may wait for the lock.
+        self._guard = Guard()
 
-    def put(self, task: Callable[[], object]) -> None:
+    def put(self, task: Task) -> None:
         """Put a task in line.
 
         Raises:
             RuntimeError: The pool was dismissed.
         """
-        with self._changed:
-            here.owned = self._owned
-            if self._dismissed:
-                raise RuntimeError(f"{self.name} takes no more tasks: its last lease has ended")
-            self._tasks.append(task)
-            self._changed.notify()
+        self._guard.run(partial(self._put, task))
 
     def resize(self, number: int) -> None:
         """Let there be so many threads: more at once, fewer as they finish."""
-        with self._changed:
-            here.owned = self._owned
-            self._wanted = number
-            self._changed.notify_all()
-            self._fill_up()
+        self._guard.run(partial(self._resize, number))
 
     def dismiss(self) -> None:
-        """Take no more tasks, and wait until those in line are done; do them here if there is no thread to."""
-        with self._changed:
-            here.owned = self._owned
-            self._dismissed = True
-            self._changed.notify_all()
-            threads = self._threads.copy()
-        if threading.current_thread() in threads:
-            return
+        """Take no more tasks, and wait until those in line are done; inside one of them, leave that to the threads."""
+        self._guard.run(self._dismiss)
+        if threading.current_thread() not in self._threads:
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait until the tasks of a dismissed pool are done."""
+        over = Bell()
+        threads = self._guard.run(partial(self._see_off, over))
         if not threads:
             self._serve()
+            return
+        over.sleep(None)  # for after an interrupted `join` Python 3.11 and 3.12 take the thread for ended
         for thread in threads:
             thread.join()
 
@@ -162,16 +163,6 @@ class Pool:
         self._begin()
         self._dismissed = True
         return ()
-
-    def _fill_up(self) -> None:
-        while not self._dismissed and len(self._threads) < self._wanted:
-            thread = threading.Thread(target=self._serve, name=f"{self.name}-{next(self._numbers)}", daemon=True)
-            self._threads.add(thread)
-            try:
-                thread.start()
-            except BaseException:
-                self._threads.discard(thread)
-                raise
 
     def _serve(self) -> None:
         """Do tasks as long as this thread is wanted, and there are more to come."""
@@ -182,15 +173,68 @@ class Pool:
                 report(error, f"thread {threading.current_thread().name}")
             del task  # it may refer to much
 
-    def _next_task(self) -> Callable[[], object] | None:
+    def _next_task(self) -> Task | None:
         """Wait for a task; None when there is none to come, or this thread is one too many. Then it is counted out."""
-        with self._changed:
-            here.owned = self._owned
-            while True:
-                surplus = len(self._threads) > self._wanted
-                if self._tasks and (self._dismissed or not surplus):
-                    return self._tasks.popleft()
-                if self._dismissed or surplus:
-                    self._threads.discard(threading.current_thread())
-                    return None
-                self._changed.wait()
+        bell = Bell()
+        while True:
+            task, stays = self._guard.run(partial(self._take, bell))
+            if task is not None or not stays:
+                return task
+            bell.sleep(None)
+
+    # Steps under the lock
+
+    def _put(self, task: Task) -> None:
+        if self._dismissed:
+            raise RuntimeError(f"{self.name} takes no more tasks: its last lease has ended")
+        self._tasks.append(task)
+        if self._idle:
+            self._idle.popitem()[0].ring()
+
+    def _take(self, bell: Bell) -> tuple[Task | None, bool]:
+        """Return a task if there is one for this thread, and whether the thread is to stay and sleep on `bell`."""
+        surplus = len(self._threads) > self._wanted
+        if self._tasks and (self._dismissed or not surplus):
+            return self._tasks.popleft(), True
+        if self._dismissed or surplus:
+            self._threads.discard(threading.current_thread())
+            if self._dismissed and not self._threads:
+                process.unfinished.pop(self, None)
+                for over in self._awaited:
+                    over.ring()
+            return None, False
+        self._idle[bell] = None
+        return None, True
+
+    def _resize(self, number: int) -> None:
+        self._wanted = number
+        self._ring_all()
+        while not self._dismissed and len(self._threads) < number:
+            self._hire()
+
+    def _dismiss(self) -> None:
+        process.unfinished[self] = None  # first, so that not even an interrupt lets a task be lost
+        self._dismissed = True
+        self._ring_all()
+
+    def _see_off(self, over: Bell) -> tuple[threading.Thread, ...]:
+        """Return the threads that do the last tasks; the last of them rings `over`. None, if none can be had."""
+        if self._tasks and not self._threads:
+            with suppress(RuntimeError):  # as at the end of the process
+                self._hire()
+        self._awaited.append(over)
+        return tuple(self._threads)
+
+    def _ring_all(self) -> None:
+        for bell in self._idle:
+            bell.ring()
+        self._idle.clear()
+
+    def _hire(self) -> None:
+        thread = threading.Thread(target=self._serve, name=f"{self.name}-{next(self._numbers)}", daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except BaseException:
+            self._threads.discard(thread)
+            raise

@@ -7,14 +7,13 @@ start, so a member is made outside the lock, and two first consumers get the sam
 A member that was closed makes room for a new one at the next call with its key. It is remembered, weakly, until it is
 idle, for `resources` and `close`.
 
-Locks. `_lock` guards the mapping where it is changed; finding a member takes no lock. Under it run a key's `__hash__`
-and `__eq__` and, when the garbage collector comes, anybody's finalizers, which may use the family: so the same thread
-may take it again. It is never held while a resource's lock or a capacity's is taken, nor the other way round.
+Locks. The guard is for the mapping where it is changed; finding a member takes no lock. Under it run a key's `__hash__`
+and `__eq__` and, when the garbage collector comes, anybody's finalizers, which may use the family. It is never held
+while a resource's lock or a capacity's is taken, nor the other way round.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -26,11 +25,11 @@ from refcount._capacity import Capacity, Slot
 from refcount._checks import check_callable, check_integer, check_seconds, check_timeout
 from refcount._driver import Driver
 from refcount._errors import ClosedError
+from refcount._locks import Guard
 from refcount._openers import Opener
 from refcount._process import process
 from refcount._shared import SharedResource
 
-R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -81,7 +80,7 @@ class Family(Generic[T]):
         self._members: WeakValueDictionary[Hashable, Member[T]] = WeakValueDictionary()
         self._superseded: list[ReferenceType[Member[T]]] = []
         self._closed = False
-        self._lock = threading.RLock()
+        self._guard = Guard()
         process.forkables.add(self)
 
     def find(self, key: Hashable) -> Member[T] | None:
@@ -104,7 +103,7 @@ class Family(Generic[T]):
         Raises:
             ClosedError: The family was closed.
         """
-        return self._locked(partial(self._add, key, self._new(opener, name)))
+        return self._guard.run(partial(self._add, key, self._new(opener, name)))
 
     def resources(self) -> tuple[Member[T], ...]:
         """Return those that are not idle, in no particular order."""
@@ -130,7 +129,7 @@ class Family(Generic[T]):
         deadline = None if timeout is None else monotonic() + timeout
         for member in self._known():
             member.driver.refuse_reentry(f"close of {self.name}, and with it")
-        self._locked(self._shut)
+        self._guard.run(self._shut)
         if self._capacity is not None:
             self._capacity.close()
         members = self._known()
@@ -145,14 +144,10 @@ class Family(Generic[T]):
 
     def renew(self) -> tuple[()]:
         """Begin anew in a forked child, where another thread's copy of a lock may be held for ever."""
-        self._lock = threading.RLock()
+        self._guard = Guard()
         if self._capacity is not None:
             self._capacity.renew()
         return ()
-
-    def _locked(self, step: Callable[[], R]) -> R:
-        # One line: on the way out of a `with` of several lines a tracer could raise while the lock is still held.
-        with self._lock: return step()  # fmt: skip # noqa: E701
 
     def _add(self, key: Hashable, fresh: Member[T]) -> Member[T]:
         if self._closed:

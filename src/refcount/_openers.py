@@ -60,8 +60,8 @@ def made(
 
     def life() -> Generator[T, None, None]:
         thing = factory()
-        # One line, so that a tracer, too, can raise only before the start and after the stop.
-        begin(thing); yield thing; end(thing)  # fmt: skip # noqa: E702
+        # Where a plain `yield` is resumed signals are delivered, before the stop has begun; at a `yield from` none are.
+        begin(thing); yield from (thing,); end(thing)  # fmt: skip # noqa: E702
 
     return lambda: Yielding(life(), name)
 

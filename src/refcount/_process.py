@@ -46,12 +46,21 @@ class Forkable(Protocol):
         ...
 
 
+class Unfinished(Protocol):
+    """What was stopped without waiting for it, though the process is not to end before it is done."""
+
+    def finish(self) -> None:
+        """Wait until it is done."""
+        ...
+
+
 class Process:
     """The resources of this process. `alive` also keeps those that run from being garbage-collected."""
 
     def __init__(self) -> None:
         self.ending = False
         self.forkables: WeakSet[Forkable] = WeakSet()
+        self.unfinished: dict[Unfinished, None] = {}
         self._alive: dict[Resident, object] = {}
 
     def enter(self, resident: Resident, owner: object) -> None:
@@ -80,6 +89,7 @@ class Process:
             except BaseException as error:  # Ctrl-C: its stop hangs in another thread, and is not waited for again
                 report(error, "the exit of the process")
                 self.leave(resident)
+        self._finish()
 
     def stop_all(self) -> None:
         """Stop everything, whoever holds it."""
@@ -90,6 +100,7 @@ class Process:
                 resident.stop_at_exit()
             except BaseException as error:  # the others are to be stopped as well
                 report(error, "the exit of the process")
+        self._finish()
 
     def begin_child(self) -> None:
         """Forget the parent's resources in a forked child."""
@@ -97,7 +108,16 @@ class Process:
         for forkable in list(self.forkables):
             for inherited in forkable.renew():
                 _keep_for_ever(inherited)
+        self.unfinished.clear()
         self._alive.clear()  # last: it may be all that keeps a resource, and with it what must not be left
+
+    def _finish(self) -> None:
+        for unfinished in tuple(self.unfinished):
+            try:
+                unfinished.finish()
+            except BaseException as error:  # Ctrl-C: it hangs, and is not waited for again
+                report(error, "the exit of the process")
+                self.unfinished.pop(unfinished, None)
 
     def _youngest_first(self) -> list[Resident]:
         return list(self._alive)[::-1]

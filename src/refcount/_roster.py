@@ -8,19 +8,17 @@ returns counts as theirs, so that what they have just done is not undone.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, Generic, Never, TypeVar, cast
 
 from refcount._attributes import watch
 from refcount._demands import Tally
-from refcount._locks import here, owned_by_me
+from refcount._locks import Guard
 from refcount._process import process
 from refcount._report import note, report
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Turn:
@@ -57,16 +55,12 @@ class Roster(Generic[T]):
         self._tallies = tallies
         self._managed: dict[int, T] = {}
         self._busy: dict[int, Turn] = {}
-        self._new_lock()
+        self._guard = Guard()
         process.forkables.add(self)
-
-    def _new_lock(self) -> None:
-        self._lock = threading.RLock()
-        self._owned = owned_by_me(self._lock)
 
     def renew(self) -> list[object]:
         """Begin anew in a forked child: who is managed stays so, what was taken for them is the parent's."""
-        self._new_lock()
+        self._guard = Guard()
         self._busy = {key: turn for key, turn in self._busy.items() if turn.by == get_ident()}
         return [tally.renew(self._managed.keys()) for tally in self._tallies]
 
@@ -85,18 +79,18 @@ class Roster(Generic[T]):
         """Meet what `instance` demands, and manage it; if anything fails, leave everything as it was."""
         turn = Turn()
         try:
-            self._locked(lambda: self._begin_adding(instance, turn))
+            self._guard.run(lambda: self._begin_adding(instance, turn))
             watch(instance, self)
             self._enlist(instance, turn)
         except BaseException:
-            self._locked(lambda: self._take_back(instance, turn))
+            self._guard.run(lambda: self._take_back(instance, turn))
             self._settle_at_last(instance, turn)
             raise
 
     def _enlist(self, instance: T, turn: Turn) -> None:
         # The loops are functions of their own: on CPython 3.12 and 3.13 an interrupt on the way back to a `while` that
         # ends the body of a `try` leaves it without its `except` and `finally`.
-        while not self._locked(lambda: self._enlisted(instance, turn)):
+        while not self._guard.run(lambda: self._enlisted(instance, turn)):
             turn.stale = False
             for tally, demands in self._look(instance):
                 tally.put(instance, demands)
@@ -117,15 +111,11 @@ class Roster(Generic[T]):
     def _work(self, instance: T, begin: Callable[[Turn], object]) -> None:
         turn = Turn()
         try:
-            self._locked(lambda: begin(turn))
+            self._guard.run(lambda: begin(turn))
             self._settle(instance, turn)
         except BaseException:
             self._settle_at_last(instance, turn)
             raise
-
-    def _locked(self, step: Callable[[], R]) -> R:
-        # One line: on the way out of a `with` of several lines a tracer could raise while the lock is still held.
-        with self._lock: here.owned = self._owned; return step()  # fmt: skip # noqa: E701, E702
 
     # Steps under the lock. Each changes the tables in one line, so that no interrupt can leave one without the other.
 
@@ -200,7 +190,7 @@ class Roster(Generic[T]):
             errors.clear()  # else an error would keep its own frames alive
 
     def _agree_at_last(self, instance: T, turn: Turn, errors: list[BaseException]) -> None:
-        while not self._locked(lambda: self._settled(instance, turn)):
+        while not self._guard.run(lambda: self._settled(instance, turn)):
             turn.stale = False
             self._agree(instance, errors)
 
@@ -220,7 +210,7 @@ class Roster(Generic[T]):
         except Exception as error:
             self._report(error, instance)
         finally:
-            self._locked(lambda: self._give_up(instance, turn))
+            self._guard.run(lambda: self._give_up(instance, turn))
 
     def _agree(self, instance: T, errors: list[BaseException]) -> None:
         """Look at `instance`, and let every demand agree with what is seen; add what goes wrong to `errors`."""

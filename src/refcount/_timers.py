@@ -1,12 +1,12 @@
 """The one thread that ends lingers, and the clock they are measured on.
 
-Jobs wait in a heap under `_lock`; no job ever runs under it. One thread waits for the earliest. When it begins a job
+Jobs wait in a heap under a lock; no job ever runs under it. One thread waits for the earliest. When it begins a job
 while others are pending, a second thread stands by: if the job turns out to be slow (longer than `PATIENCE`), the
 standby goes on with what is due, so that a stop hook that hangs delays no other resource. In the ordinary case it
 finds nothing to do and ends.
 
 `lost` is the one way in that takes no lock, for finalizers, which the garbage collector may run between any two lines
-of a thread that holds `_lock` already: it puts into a `SimpleQueue`, whose `put` is made for that, and the thread
+of a thread that holds the lock already: it puts into a `SimpleQueue`, whose `put` is made for that, and the thread
 sleeps on that same queue.
 """
 
@@ -17,10 +17,11 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from refcount._locks import here, owned_by_me
+from refcount._locks import Guard
 from refcount._report import report
 
 THREAD_NAME = "refcount-timer"
@@ -86,8 +87,7 @@ class TimerThread:
     """A clock that runs its jobs in a thread of its own, which lives only while a job is pending."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._owned = owned_by_me(self._lock)
+        self._guard = Guard()
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
@@ -108,15 +108,14 @@ class TimerThread:
     def at(self, deadline: float, job: Job) -> Timer:
         """Run `job` in the timer thread once `deadline` has come."""
         timer = Timer(job)
-        if self._owned():  # in a finalizer or a signal handler, in the middle of one of our steps
+        if self._guard.mine():  # in a finalizer or a signal handler, in the middle of one of our steps
             self.lost(lambda: self._set(deadline, timer))
         else:
             self._set(deadline, timer)
         return timer
 
     def _set(self, deadline: float, timer: Timer) -> None:
-        # One line: on the way out of a `with` of several lines a tracer could raise while the lock is still held.
-        with self._lock: here.owned = self._owned; self._push(deadline, timer)  # fmt: skip # noqa: E701, E702
+        self._guard.run(partial(self._push, deadline, timer))
         if self._waiting is None:
             started: SimpleQueue[RuntimeError | None] = SimpleQueue()
             self._call_thread(started)
@@ -174,17 +173,18 @@ class TimerThread:
         self._busy_since = None
 
     def _wake(self, started: SimpleQueue[RuntimeError | None]) -> None:
-        with self._lock:
-            here.owned = self._owned
-            self._waking = False  # first, so that whoever saw it set is served by the thread that is started now
-            if self._waiting is None:
-                self._recruit_waiting()
+        self._guard.run(self._woken)
         try:
             self._start_recruit()
         except RuntimeError as error:
             started.put(error)
         else:
             started.put(None)
+
+    def _woken(self) -> None:
+        self._waking = False  # first, so that whoever saw it set is served by the thread that is started now
+        if self._waiting is None:
+            self._recruit_waiting()
 
     def _recruit_waiting(self) -> None:
         """Name a thread that waits; under the lock, so it is started by `_start_recruit` when that is free again.
@@ -196,15 +196,20 @@ class TimerThread:
 
     def _start_recruit(self) -> None:
         try:
-            with self._lock: here.owned = self._owned; recruit, self._recruit = self._recruit, None  # fmt: skip # noqa: E701, E702
+            recruit = self._guard.run(self._take_recruit)
             if recruit is not None:
                 recruit.start()
         except BaseException:
-            with self._lock:
-                here.owned = self._owned
-                if self._waiting is not None and self._waiting.ident is None:
-                    self._waiting = None  # it does not run: the next one that comes tries again
+            self._guard.run(self._forget_recruit)
             raise
+
+    def _take_recruit(self) -> threading.Thread | None:
+        recruit, self._recruit = self._recruit, None
+        return recruit
+
+    def _forget_recruit(self) -> None:
+        if self._waiting is not None and self._waiting.ident is None:
+            self._waiting = None  # it does not run: the next one that comes tries again
 
     def _serve(self) -> None:
         while (job := self._next()) is not None:
@@ -216,47 +221,38 @@ class TimerThread:
 
     def _wait_again(self) -> bool:
         """Be the one that waits, or stand by until needed; say whether there is need of this thread."""
-        with self._lock:
-            here.owned = self._owned
-            if self._waiting is None:
-                self._waiting = threading.current_thread()
-                return True
-            self._inbox.put(None)  # that one slept with an eye on this thread: let it look again
-            if self._spare is not None:
-                return False
-            bell: SimpleQueue[bool] = SimpleQueue()
-            self._spare = threading.current_thread(), bell
+        needed = self._guard.run(self._stand_by)
         try:
-            return bell.get(timeout=SPARE)
+            return needed.get(timeout=SPARE)
         except Empty:
-            return self._is_called(bell)
+            self._guard.run(partial(self._stand_down, needed))
+            return needed.get()
 
-    def _is_called(self, bell: SimpleQueue[bool]) -> bool:
+    def _stand_by(self) -> SimpleQueue[bool]:
+        """Return what tells, sooner or later, whether there is need of this thread."""
+        needed: SimpleQueue[bool] = SimpleQueue()
+        if self._waiting is None:
+            self._waiting = threading.current_thread()
+            needed.put(True)
+            return needed
+        self._inbox.put(None)  # the one that waits has timed its sleep by this thread's job: let it look again
+        if self._spare is None:
+            self._spare = threading.current_thread(), needed
+        else:
+            needed.put(False)
+        return needed
+
+    def _stand_down(self, needed: SimpleQueue[bool]) -> None:
         """Stand by no longer, unless the call has come at the last moment."""
-        with self._lock:
-            here.owned = self._owned
-            if self._spare is not None and self._spare[1] is bell:
-                self._spare = None
-                return False
-        return bell.get()
+        if self._spare is not None and self._spare[1] is needed:
+            self._dismiss_spare()
 
     def _next(self) -> Job | None:
         """Sleep until a job is due or a finalizer leaves one; None when nothing is pending any more."""
         while True:
-            with self._lock:
-                here.owned = self._owned
-                if self._waiting is None:
-                    self._waiting = threading.current_thread()
-                elif self._waiting is not threading.current_thread():
-                    return None  # started twice, for an interrupt came in between; one is enough
-                delay = self._delay()
-                if delay is None:
-                    # `lost` first puts and then looks at `_waiting`; this thread first lets go and then looks.
-                    self._waiting = None
-                    if self._inbox.empty():
-                        self._dismiss_spare()
-                        return None
-                    self._waiting, delay = threading.current_thread(), 0.0
+            delay = self._guard.run(self._wait)
+            if delay is None:
+                return None
             try:
                 job = self._inbox.get(timeout=min(delay, threading.TIMEOUT_MAX))
             except Empty:
@@ -264,13 +260,27 @@ class TimerThread:
             if job is None:
                 job = self._take_due()
             else:
-                with self._lock:
-                    here.owned = self._owned
-                    self._hand_over_waiting()
+                self._guard.run(self._hand_over_waiting)
                 with contextlib.suppress(RuntimeError):  # as in `_take_due`
                     self._start_recruit()
             if job is not None:
                 return job
+
+    def _wait(self) -> float | None:
+        """Be the one that waits: return how many seconds to sleep, or None if this thread has nothing to wait for."""
+        if self._waiting is None:
+            self._waiting = threading.current_thread()
+        elif self._waiting is not threading.current_thread():
+            return None  # started twice, for an interrupt came in between; one is enough
+        delay = self._delay()
+        if delay is None:
+            # `lost` first puts and then looks at `_waiting`; this thread first lets go and then looks.
+            self._waiting = None
+            if self._inbox.empty():
+                self._dismiss_spare()
+                return None
+            self._waiting, delay = threading.current_thread(), 0.0
+        return delay
 
     def _delay(self, *, patient: bool = True) -> float | None:
         """Return how many seconds to sleep, or None when nothing is pending.
@@ -286,16 +296,19 @@ class TimerThread:
         return max(due - self.now(), 0.0)
 
     def _take_due(self, *, patient: bool = True) -> Job | None:
-        with self._lock:
-            here.owned = self._owned
-            if self._delay(patient=patient) != 0.0:
-                return None
-            job = heapq.heappop(self._heap)[2]
-            if self._busy_since is not None and patient:
-                self._overtaken += 1
-            self._hand_over_waiting()
-        with contextlib.suppress(RuntimeError):  # at the end of the process this thread does what it can alone
-            self._start_recruit()
+        job = self._guard.run(partial(self._pop_due, patient))
+        if job is not None:
+            with contextlib.suppress(RuntimeError):  # at the end of the process this thread does what it can alone
+                self._start_recruit()
+        return job
+
+    def _pop_due(self, patient: bool) -> Job | None:
+        if self._delay(patient=patient) != 0.0:
+            return None
+        job = heapq.heappop(self._heap)[2]
+        if self._busy_since is not None and patient:
+            self._overtaken += 1
+        self._hand_over_waiting()
         return job
 
     def _hand_over_waiting(self) -> None:
@@ -314,12 +327,13 @@ class TimerThread:
         began = [self.now()]
         self._busy_since = began
         _run(job)
-        with self._lock:
-            here.owned = self._owned
-            if self._busy_since is began:
-                self._busy_since = None
-            elif self._overtaken:  # another thread has gone on
-                self._overtaken -= 1
+        self._guard.run(partial(self._watched, began))
+
+    def _watched(self, began: list[float]) -> None:
+        if self._busy_since is began:
+            self._busy_since = None
+        elif self._overtaken:  # another thread has gone on
+            self._overtaken -= 1
 
     def _dismiss_spare(self) -> None:
         if self._spare is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 from refcount._checks import check_callable, check_timeout
 from refcount._functions import name_of
-from refcount._locks import here, owned_by_me
+from refcount._locks import Guard
 from refcount._public import public
 from refcount._report import report
 from refcount._staff import Staffed, one_for_each
@@ -66,6 +67,29 @@ class StoppableThread(threading.Thread):
         super().__init__(name=name, daemon=daemon)
         self.stopping: threading.Event = threading.Event()
         self._stoppable_target = target
+
+    def start(self) -> None:
+        """Start the thread. If that is interrupted, the thread is asked to end, for nobody else will.
+
+        Raises:
+            RuntimeError: It was started before, or there can be no more threads.
+
+        Example:
+            >>> import threading
+            >>> from refcount import StoppableThread
+            >>> thread = StoppableThread(threading.Event.wait)
+            >>> thread.start()
+            >>> thread.is_alive()
+            True
+            >>> thread.stop()
+        """
+        try:
+            super().start()
+        except Exception:
+            raise
+        except BaseException:
+            self.stopping.set()
+            raise
 
     def run(self) -> None:
         """Call the target with `stopping`; override it to do something else.
@@ -203,54 +227,53 @@ class Crew:
         self._numbers = itertools.count(1)
         self._workers: list[Worker] = []
         self._dismissed = False
-        # Reentrant, since a finalizer of the garbage collector may come in anywhere. What it releases inside a step is
-        # left to another thread, since the last release waits for workers that may wait for the lock.
-        self._lock = threading.RLock()
-        self._owned = owned_by_me(self._lock)
+        # What a finalizer releases inside a step is left to another thread, since the last release waits for workers
+        # that may wait for the lock.
+        self._guard = Guard()
 
     def __len__(self) -> int:
         return sum(worker.is_alive() for worker in self._workers.copy())  # none is in a forked child
 
     def resize(self, number: int) -> None:
         """Ask the youngest to end, or those who have not yet ended to stay and new ones to come."""
-        with self._lock:
-            here.owned = self._owned
-            if self._dismissed:
-                return
-            for worker in self._workers[number:]:
-                worker.stopping.set()
-            for worker in self._workers[:number]:
-                worker.recall()
-            self._hire_up_to(number)
+        self._guard.run(partial(self._resize, number))
 
-    def _hire_up_to(self, number: int) -> None:
-        # A function of its own: on CPython 3.12 and 3.13 an interrupt on the way back to a `while` that ends the body
-        # of a `with` leaves it with the lock held.
+    def dismiss(self) -> None:
+        """Ask all to end, and wait until they have."""
+        for worker in self._guard.run(self._ask_all_to_end):
+            worker.stop()
+
+    def keeps(self, worker: Worker, *, died: bool) -> bool:
+        """Say whether a worker whose target is over shall call it again; else it is none of the crew any more."""
+        return self._guard.run(partial(self._keeps, worker, died))
+
+    # Steps under the lock
+
+    def _resize(self, number: int) -> None:
+        if self._dismissed:
+            return
+        for worker in self._workers[number:]:
+            worker.stopping.set()
+        for worker in self._workers[:number]:
+            worker.recall()
         while len(self._workers) < number:
             worker = Worker(self, f"{self._name}-{next(self._numbers)}")
             worker.start()
             self._workers.append(worker)
 
-    def dismiss(self) -> None:
-        """Ask all to end, and wait until they have."""
-        with self._lock:
-            here.owned = self._owned
-            self._dismissed = True
-            workers = self._workers.copy()
-            for worker in workers:
-                worker.stopping.set()
+    def _ask_all_to_end(self) -> list[Worker]:
+        self._dismissed = True
+        workers = self._workers.copy()
         for worker in workers:
-            worker.stop()
+            worker.stopping.set()
+        return workers
 
-    def keeps(self, worker: Worker, *, died: bool) -> bool:
-        """Say whether a worker whose target is over shall call it again; else it is none of the crew any more."""
-        with self._lock:
-            here.owned = self._owned
-            if (died or worker.recalled) and not worker.stopping.is_set():
-                worker.recalled = False
-                return True
-            self._workers.remove(worker)
-            return False
+    def _keeps(self, worker: Worker, died: bool) -> bool:
+        if (died or worker.recalled) and not worker.stopping.is_set():
+            worker.recalled = False
+            return True
+        self._workers.remove(worker)
+        return False
 
 
 class Worker(StoppableThread):
