@@ -14,8 +14,10 @@ import pytest
 
 from refcount import CapacityError, ClosedError, Lease, ReentrantError, SharedResource, State
 from refcount._capacity import Capacity, Slot
+from refcount._driver import Driver
 from refcount._keyed import Family, Terms
 from refcount._openers import Opener, Yielding
+from refcount._timers import THREAD_NAME
 from refcount.testing import ManualClock
 from tests.programs import run_program
 from tests.shaking import run_threads, shaken
@@ -359,12 +361,78 @@ def test_a_key_that_begins_to_linger_makes_room_for_who_waits() -> None:
     cameras.family.close()
 
 
+class Elsewhere:
+    """A resource of somebody else's, whose last lease is given back in the middle of one of our steps."""
+
+    def __init__(self) -> None:
+        self.stopped_in: list[str] = []
+        self.given_back = False
+        self.resource = SharedResource.of(list[int], stop=self._stop)
+        self._lease = self.resource.acquire()
+
+    def give_back(self) -> None:
+        """Give it back, once, as a finalizer would."""
+        if not self.given_back:
+            self.given_back = True
+            assert self._lease.release()
+
+    def stopped_without_a_lock(self) -> bool:
+        """Say whether it was stopped by the timer thread, which has no lock."""
+        self.resource.wait_stopped(WAIT)
+        return self.stopped_in == [THREAD_NAME]
+
+    def _stop(self, _value: list[int]) -> None:
+        self.stopped_in.append(threading.current_thread().name)
+
+
+def test_what_is_given_back_under_the_lock_of_a_family_is_stopped_elsewhere() -> None:
+    """A key's `__eq__`, or a finalizer, may come there; the stop of another resource must not run under the lock."""
+    other = Elsewhere()
+
+    class Key:
+        def __hash__(self) -> int:
+            return 7
+
+        def __eq__(self, another: object) -> bool:
+            if family_locked():
+                other.give_back()
+            return isinstance(another, Key)
+
+    family: Family[Thing] = Family("camera", Terms())
+    family_locked: Callable[[], bool] = vars(family)["_guard"].mine
+    first = family.make(Key(), Watched().open, "camera(first)")
+    assert family.make(Key(), Watched().open, "camera(second)") is first
+    assert other.given_back
+    assert other.stopped_without_a_lock()
+
+
+@pytest.mark.parametrize("capacity", [None, 1])
+def test_what_is_given_back_in_a_step_within_a_step_is_stopped_elsewhere(
+    capacity: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the step of the capacity, the step of the resource that it is part of still goes on."""
+    other = Elsewhere()
+    cameras = Cameras(capacity=capacity)
+    publish: Callable[[Driver[Thing]], None] = vars(Driver)["_publish"]
+
+    def interrupted(driver: Driver[Thing]) -> None:
+        publish(driver)
+        if driver.name == "camera(0)" and driver.machine.idle:  # it has just left the capacity
+            other.give_back()
+
+    monkeypatch.setattr(Driver, "_publish", interrupted)
+    with cameras[0]():
+        assert not other.given_back
+    assert other.given_back
+    assert other.stopped_without_a_lock()
+
+
 def two_starts_of_one_key(cameras: Cameras) -> list[Visitor]:
     """Return two visitors of key 1 who wait for its slot: the first one's generation was invalidated meanwhile."""
-    visitors = [Visitor(cameras[1]).waits()]
+    visitors = [Visitor(cameras[1], timeout=None).waits()]
     asleep(cameras, 1)
     cameras[1].invalidate()
-    visitors.append(Visitor(cameras[1]))
+    visitors.append(Visitor(cameras[1], timeout=None))
     asleep(cameras, 2)
     return visitors
 
@@ -960,6 +1028,7 @@ def test_an_interrupt_anywhere_leaves_the_capacity_right(points: Points, linger:
 FORK = """
 import os, threading
 from contextlib import contextmanager
+from refcount._driver import Driver
 from refcount._keyed import Family, Terms
 from refcount._openers import Opener, Yielding
 
