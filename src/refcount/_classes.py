@@ -33,7 +33,7 @@ class Visits(Generic[T]):
     """Who is inside the with-statement of one instance.
 
     Args:
-        resource: the resource of the instance, which it must not keep alive while idle.
+        resource: The resource of the instance, which it must not keep alive while idle.
     """
 
     # Only C code touches the entries, each in one step, so that no lock is taken under which a finalizer that leaves
@@ -74,11 +74,11 @@ class Sharing(Generic[T]):
     """How one decorated class shares its instances.
 
     Args:
-        cls: the class, with its own `__enter__` and `__exit__` still in place.
-        name: what its resources are called.
-        linger: as in `SharedResource`.
-        check: as in `SharedResource`.
-        overlap: as in `SharedResource`.
+        cls: The class, with its own `__enter__` and `__exit__` still in place.
+        name: What its resources are called.
+        linger: As in `SharedResource`.
+        check: As in `SharedResource`.
+        overlap: As in `SharedResource`.
     """
 
     def __init__(
@@ -139,9 +139,9 @@ def shared_class(
     `__exit__` do what the base itself wrote, so that an instance has one resource, started and stopped once.
 
     Raises:
-        TypeError: the class cannot be entered, cannot be changed, or its instances cannot be referenced weakly; the
+        TypeError: The class cannot be entered, cannot be changed, or its instances cannot be referenced weakly; the
             check cannot be called, or the linger is no number.
-        ValueError: the linger is negative or NaN.
+        ValueError: The linger is negative or NaN.
     """
     _refuse_unfit(cls)
     if check is not None:
@@ -233,7 +233,7 @@ def resource_of(instance: SupportsEnter[T]) -> SharedResource[T]:
     Its value is what the decorated class's own `__enter__` returned. It does not keep the instance alive.
 
     Raises:
-        TypeError: the instance's class is not decorated.
+        TypeError: The instance's class is not decorated.
 
     Example:
         >>> from refcount import StartStop, refcounted_resource, resource_of

@@ -44,7 +44,7 @@ class Admission(Protocol):
         """Return when the resource may start.
 
         Raises:
-            CapacityError: it may not.
+            CapacityError: It may not.
             TimeoutError: `monotonic()` has passed `deadline`.
         """
         ...
@@ -84,13 +84,13 @@ class Driver(Generic[T_co]):
     """One resource, driven by the threads of those who use it.
 
     Args:
-        opener: starts and stops it.
-        name: names it in errors, warnings and reports.
-        linger: seconds that it stays up after its last lease.
-        check: asked before a value that is up is handed to a newcomer.
-        overlap: whether a newcomer starts anew while the old generation stops.
-        admission: asked before it starts from idle.
-        owner: the face that its users know; kept alive while the resource is not idle.
+        opener: Starts and stops it.
+        name: Names it in errors, warnings and reports.
+        linger: Seconds that it stays up after its last lease.
+        check: Asked before a value that is up is handed to a newcomer.
+        overlap: Whether a newcomer starts anew while the old generation stops.
+        admission: Asked before it starts from idle.
+        owner: The face that its users know; kept alive while the resource is not idle.
     """
 
     def __init__(
@@ -264,7 +264,7 @@ class Driver(Generic[T_co]):
         """Do what the machine leaves to this thread until nothing is left: stop what is to stop, time what lingers.
 
         Args:
-            hushed: report the error of a stop instead of raising it, where it is none of the caller's making.
+            hushed: Report the error of a stop instead of raising it, where it is none of the caller's making.
         """
         while True:
             job, untimed = self._locked(self._find_work)

@@ -61,10 +61,10 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
         """Hold the resource, starting it if this is its first lease, and return its value.
 
         Raises:
-            RefcountError: the lease was entered before; take a new one.
-            ReleasedError: it came from `acquire` and was released already.
-            ClosedError: the resource is closed.
-            ReentrantError: called inside a hook of the same resource.
+            RefcountError: The lease was entered before; take a new one.
+            ReleasedError: It came from `acquire` and was released already.
+            ClosedError: The resource is closed.
+            ReentrantError: Called inside a hook of the same resource.
         """
         try:
             acquired = self._acquired
@@ -114,7 +114,7 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
         """The value of the generation that it holds.
 
         Raises:
-            ReleasedError: it is not held.
+            ReleasedError: It is not held.
         """
         generation = self.counter
         if generation is None or not generation.usecount:
@@ -128,7 +128,7 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
             Whether this call released it; calling it again is harmless.
 
         Raises:
-            Exception: what the resource's stop raised; the lease is released all the same.
+            Exception: What the resource's stop raised; the lease is released all the same.
         """
         try:
             generation = self.counter

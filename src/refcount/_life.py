@@ -19,9 +19,9 @@ class Life:
     interpreter's, so that no interrupt falls between a hook and the note that it has run, as with a flag of ours.
 
     Args:
-        generation: gets the value.
-        opener: what is entered and left.
-        name: names the resource in errors.
+        generation: Gets the value.
+        opener: What is entered and left.
+        name: Names the resource in errors.
     """
 
     __slots__ = ("_frame", "_inner")

@@ -98,8 +98,8 @@ class Waiter(Generic[T]):
     """A consumer at the door, from its `acquire` until it holds, is refused or withdraws.
 
     Args:
-        hold: what is marked when the consumer is let in.
-        by: who asks; the driver's token for a thread or task, compared with `==`.
+        hold: What is marked when the consumer is let in.
+        by: Who asks; the driver's token for a thread or task, compared with `==`.
     """
 
     __slots__ = ("by", "error", "generation", "granted", "hold")
@@ -133,8 +133,8 @@ class Generation(HoldCounter, Generic[T_co]):
     """One life of a resource, from one start to its stop. As a counter it counts the leases that hold it.
 
     Args:
-        number: its identity within the resource; grows with every start.
-        waiters: the consumers who wait for it, in order.
+        number: Its identity within the resource; grows with every start.
+        waiters: The consumers who wait for it, in order.
     """
 
     value: T_co
@@ -178,11 +178,11 @@ class Lifecycle(Generic[T]):
     """The state machine of one resource. Every method is one event, called under the resource's lock.
 
     Args:
-        name: names the resource in errors.
-        lingers: whether a generation that nobody holds stays up until `linger_over`.
-        checked: whether a value that is up is checked before a newcomer gets it.
-        overlap: whether a newcomer starts a new generation while the old one stops.
-        note: told the usecount after each single step of it, while the machine is observed.
+        name: Names the resource in errors.
+        lingers: Whether a generation that nobody holds stays up until `linger_over`.
+        checked: Whether a value that is up is checked before a newcomer gets it.
+        overlap: Whether a newcomer starts a new generation while the old one stops.
+        note: Told the usecount after each single step of it, while the machine is observed.
     """
 
     def __init__(
@@ -292,8 +292,8 @@ class Lifecycle(Generic[T]):
         """A consumer comes; its `answer` says what it is to do.
 
         Raises:
-            ReentrantError: it comes from inside one of this resource's own hooks.
-            ClosedError: the resource is closed.
+            ReentrantError: It comes from inside one of this resource's own hooks.
+            ClosedError: The resource is closed.
         """
         self.refuse_reentry(waiter.by, "acquire")
         if self.closed:
@@ -305,8 +305,8 @@ class Lifecycle(Generic[T]):
         """A consumer comes that wants only what is up already; say whether there is such a thing.
 
         Raises:
-            ReentrantError: it comes from inside one of this resource's own hooks.
-            ClosedError: the resource is closed.
+            ReentrantError: It comes from inside one of this resource's own hooks.
+            ClosedError: The resource is closed.
         """
         self.refuse_reentry(waiter.by, "try_acquire")
         if self.closed:
@@ -331,7 +331,7 @@ class Lifecycle(Generic[T]):
         """The value that `waiter` was to check is `good`, or not fit for anybody who comes from now on.
 
         Raises:
-            ClosedError: the value cannot be had and the resource has been closed meanwhile.
+            ClosedError: The value cannot be had and the resource has been closed meanwhile.
         """
         generation = waiter.generation
         assert generation is not None  # `CHECK` is answered only for a generation

@@ -20,7 +20,7 @@ class Observers:
     no interrupt in our own code can lose a change or tell it twice.
 
     Args:
-        name: names the resource in reports.
+        name: Names the resource in reports.
     """
 
     def __init__(self, name: str) -> None:

@@ -19,8 +19,8 @@ class Yielding(AbstractContextManager[T_co, None], Generic[T_co]):
     with-body is no business of a resource that others use.
 
     Args:
-        generator: a fresh generator.
-        name: names it in errors.
+        generator: A fresh generator.
+        name: Names it in errors.
     """
 
     def __init__(self, generator: Generator[T_co, None, object], name: str) -> None:

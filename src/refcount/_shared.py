@@ -24,18 +24,18 @@ class SharedResource(Generic[T_co]):
     While it stops, a newcomer waits and then starts it again.
 
     Args:
-        opener: called for each start; entering the context manager that it returns starts the resource and gives its
+        opener: Called for each start; entering the context manager that it returns starts the resource and gives its
             value, leaving it stops the resource. What a consumer's with-body raises is not thrown into it.
-        name: names the resource in errors, warnings and reprs; by default the opener's name.
-        linger: how many seconds the resource stays up after the last lease is gone. 0 stops it at once, in the
+        name: Names the resource in errors, warnings and reprs; by default the opener's name.
+        linger: How many seconds the resource stays up after the last lease is gone. 0 stops it at once, in the
             releasing thread; `math.inf` keeps it up until `flush`, `close` or the end of the process.
-        check: asked, outside every lock, before a value that is up is handed to a newcomer. If it returns False or
+        check: Asked, outside every lock, before a value that is up is handed to a newcomer. If it returns False or
             raises, the value is invalidated and the newcomer gets a fresh one.
-        overlap: start a new generation at once while the old one still stops, instead of waiting for it.
+        overlap: Start a new generation at once while the old one still stops, instead of waiting for it.
 
     Raises:
-        TypeError: the opener or the check cannot be called, or the linger is no number.
-        ValueError: the linger is negative or NaN.
+        TypeError: The opener or the check cannot be called, or the linger is no number.
+        ValueError: The linger is negative or NaN.
 
     The idea is that of grpc-java's `SharedResourceHolder` and Effect's `RcRef`.
 
@@ -94,17 +94,17 @@ class SharedResource(Generic[T_co]):
         """Make a resource from a factory and two hooks.
 
         Args:
-            factory: makes the value, once for each start.
-            start: called with the value then; if it raises, `stop` is not called.
-            stop: called with the value to stop it.
-            name: by default the factory's name.
-            linger: seconds, as in `SharedResource`.
-            check: as in `SharedResource`.
-            overlap: as in `SharedResource`.
+            factory: Makes the value, once for each start.
+            start: Called with the value then; if it raises, `stop` is not called.
+            stop: Called with the value to stop it.
+            name: By default the factory's name.
+            linger: Seconds, as in `SharedResource`.
+            check: As in `SharedResource`.
+            overlap: As in `SharedResource`.
 
         Raises:
-            TypeError: the factory or a hook cannot be called.
-            ValueError: the linger is negative or NaN.
+            TypeError: The factory or a hook cannot be called.
+            ValueError: The linger is negative or NaN.
 
         Example:
             >>> from refcount import SharedResource
@@ -159,15 +159,15 @@ class SharedResource(Generic[T_co]):
         """Return a held lease, starting the resource if this is its first.
 
         Args:
-            timeout: how many seconds to wait for a start or stop of another thread, or for a slot of a bounded
+            timeout: How many seconds to wait for a start or stop of another thread, or for a slot of a bounded
                 family. A start that this very call makes takes as long as it takes.
 
         Raises:
-            TimeoutError: that took longer.
-            ClosedError: the resource is closed.
-            ReentrantError: called inside a hook of this resource.
-            ValueError: the timeout is negative or NaN.
-            TypeError: the timeout is no number.
+            TimeoutError: That took longer.
+            ClosedError: The resource is closed.
+            ReentrantError: Called inside a hook of this resource.
+            ValueError: The timeout is negative or NaN.
+            TypeError: The timeout is no number.
 
         Example:
             >>> from refcount import SharedResource
@@ -190,8 +190,8 @@ class SharedResource(Generic[T_co]):
         """Return a held lease if the resource is running (lingering counts), else None; start nothing, never wait.
 
         Raises:
-            ClosedError: the resource is closed.
-            ReentrantError: called inside a hook of this resource.
+            ClosedError: The resource is closed.
+            ReentrantError: Called inside a hook of this resource.
 
         Example:
             >>> from refcount import SharedResource
@@ -212,7 +212,7 @@ class SharedResource(Generic[T_co]):
         One that lingers is stopped now, as by `flush`.
 
         Raises:
-            Exception: what the stop raised, if this call stopped it.
+            Exception: What the stop raised, if this call stopped it.
 
         Example:
             >>> from refcount import SharedResource
@@ -250,7 +250,7 @@ class SharedResource(Generic[T_co]):
         """Stop it now if it lingers.
 
         Raises:
-            Exception: what the stop raised.
+            Exception: What the stop raised.
 
         Example:
             >>> import math
@@ -269,14 +269,14 @@ class SharedResource(Generic[T_co]):
         Harmless when called again. A start in flight is finished for the consumers who wait on it.
 
         Args:
-            timeout: how many seconds to wait. After that it stays closed, and stops when its last holder leaves.
-            force: do not wait for the holders, stop under them. A start in flight is stopped as soon as it is done,
+            timeout: How many seconds to wait. After that it stays closed, and stops when its last holder leaves.
+            force: Do not wait for the holders, stop under them. A start in flight is stopped as soon as it is done,
                 and the consumers who wait on it get `ClosedError`.
 
         Raises:
-            TimeoutError: it was still held, or had not stopped, after `timeout` seconds.
-            ReentrantError: called inside a hook of this resource.
-            Exception: what the stop raised, if this call stopped it.
+            TimeoutError: It was still held, or had not stopped, after `timeout` seconds.
+            ReentrantError: Called inside a hook of this resource.
+            Exception: What the stop raised, if this call stopped it.
 
         Example:
             >>> from refcount import SharedResource
@@ -293,11 +293,11 @@ class SharedResource(Generic[T_co]):
         """Return when nothing of it runs any more.
 
         Args:
-            timeout: how many seconds to wait.
+            timeout: How many seconds to wait.
 
         Raises:
-            TimeoutError: something still ran after `timeout` seconds.
-            ReentrantError: called inside a hook of this resource.
+            TimeoutError: Something still ran after `timeout` seconds.
+            ReentrantError: Called inside a hook of this resource.
 
         Example:
             >>> from refcount import SharedResource
@@ -317,7 +317,7 @@ class SharedResource(Generic[T_co]):
             A function that ends it, harmless when called again.
 
         Raises:
-            TypeError: the callback cannot be called.
+            TypeError: The callback cannot be called.
 
         Example:
             >>> from refcount import SharedResource

@@ -41,7 +41,7 @@ class Timer:
     """One job that is to run once.
 
     Args:
-        job: what to run; it takes no arguments.
+        job: What to run; it takes no arguments.
     """
 
     __slots__ = ("_job", "fired")
@@ -78,7 +78,7 @@ class Clock(Protocol):
         """Run `job` once `now()` has reached `deadline`.
 
         Raises:
-            RuntimeError: no thread can be started, as at the end of the process.
+            RuntimeError: No thread can be started, as at the end of the process.
         """
         ...
 
@@ -286,7 +286,7 @@ class TimerThread:
         """Return how many seconds to sleep, or None when nothing is pending.
 
         Args:
-            patient: leave what is due to the thread that runs a job now, unless that takes long.
+            patient: Leave what is due to the thread that runs a job now, unless that takes long.
         """
         if not self._heap:
             return None

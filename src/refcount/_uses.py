@@ -84,11 +84,11 @@ def uses(*resources: Source) -> Callable[[Callable[..., Any]], Callable[..., Any
       blocks the event loop meanwhile.
 
     Args:
-        *resources: one to five shared resources, or decorated functions without parameters. Of one that has some, give
+        *resources: One to five shared resources, or decorated functions without parameters. Of one that has some, give
             the resource behind a call: `camera.resource(0)`.
 
     Raises:
-        TypeError: there are no resources, or more than five; one of them is no resource, or cannot be called without
+        TypeError: There are no resources, or more than five; one of them is no resource, or cannot be called without
             arguments; or, when it decorates, the function cannot take that many positional arguments.
 
     The idea is that of dependency injection, as in pytest's fixtures.

@@ -72,11 +72,11 @@ class ManualClock:
         """Move the clock, and run what becomes due, each at its own time; returns when all of it has ended.
 
         Args:
-            seconds: by how much, 0 or more.
+            seconds: By how much, 0 or more.
 
         Raises:
-            TypeError: that is no number.
-            ValueError: it is negative or NaN.
+            TypeError: That is no number.
+            ValueError: It is negative or NaN.
 
         Example:
             >>> clock = ManualClock()
