@@ -32,9 +32,10 @@ from refcount import (
     Refcounter,
     ReleasedError,
     UnderflowException,
+    _counter,
+    _holds,
 )
-from refcount import _counter as counter_module
-from refcount._counter import Hold, HoldCounter
+from refcount._holds import Hold, HoldCounter
 from tests.shaking import run_threads, shaken
 from tests.tracing import Tracer
 
@@ -43,7 +44,7 @@ WAIT = 20.0
 
 V = TypeVar("V")
 Verb = Callable[[Refcounter], object]
-COUNTER_FILE = inspect.getsourcefile(counter_module) or ""
+COUNTER_FILES = {inspect.getsourcefile(module) for module in (_counter, _holds)}
 
 
 class Task(Generic[V]):
@@ -1195,12 +1196,12 @@ def interrupted(step: int) -> Generator[list[int]]:
 
     def trace(frame: FrameType, event: str, _: Any) -> Tracer | None:
         nonlocal steps
-        if frame.f_code.co_filename != COUNTER_FILE:
+        if frame.f_code.co_filename not in COUNTER_FILES:
             return None
         if hit or event not in ("call", "line"):
             return trace
         place = frame, frame.f_lineno
-        source = linecache.getline(COUNTER_FILE, frame.f_lineno).strip()
+        source = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
         if event == "line" and source.startswith("with ") and source.endswith(":"):
             entered.symmetric_difference_update({place})
             if place not in entered:

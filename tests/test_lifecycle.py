@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from refcount import _counter, _lifecycle
-from refcount._counter import Hold
-from refcount._lifecycle import Generation, Lifecycle, Phase, Waiter
+from refcount._generation import Generation, Phase, Waiter
+from refcount._holds import Hold
+from refcount._lifecycle import Lifecycle
 from tests.walk import Broken, Checks, Config, Covered, Door, Event, Walk, World, explained
 
 DEEP = int(os.environ.get("REFCOUNT_WALK", "0"))

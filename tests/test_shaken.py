@@ -13,8 +13,9 @@ from types import CodeType
 import pytest
 
 from refcount import ClosedError, SharedResource, State
-from refcount._counter import HoldCounter
-from refcount._lifecycle import Lifecycle, Phase, Waiter
+from refcount._generation import Phase, Waiter
+from refcount._holds import HoldCounter
+from refcount._lifecycle import Lifecycle
 from tests.shaking import run_threads, shaken
 from tests.watched import Thing, Watched, own_timers
 

@@ -21,9 +21,10 @@ from functools import partial
 from itertools import count, pairwise
 from typing import Any, NamedTuple
 
-from refcount._counter import Hold
 from refcount._errors import ClosedError, ReentrantError
-from refcount._lifecycle import Answer, Generation, Lifecycle, Phase, State, Waiter
+from refcount._generation import Answer, Generation, Phase, Waiter
+from refcount._holds import Hold
+from refcount._lifecycle import Lifecycle, State
 
 LINGER = 2
 """Ticks of the world's clock, so that a touch can come between a rest and its end."""

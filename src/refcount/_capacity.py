@@ -30,7 +30,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from threading import get_ident
 from typing import Literal
 from weakref import ref
 
@@ -212,16 +211,16 @@ class Slot:
         """Stop the resource if it lingers; its error is reported."""
         driver = self._driver()
         if driver is not None:
-            driver.do(driver.machine.flush, hushed=True)
+            driver.flush(hushed=True)
 
     @property
     def refused(self) -> bool:
         """Whether the resource was closed by force, so that nobody is to wait for it."""
         driver = self._driver()
-        return driver is not None and driver.machine.forced
+        return driver is not None and driver.forced
 
     @property
     def works_here(self) -> bool:
-        """Whether this thread is inside a hook of the resource. Needs no lock: that changes in this thread alone."""
+        """Whether this thread is inside a hook of the resource."""
         driver = self._driver()
-        return driver is not None and any(g.works_for(get_ident()) for g in driver.machine.generations)
+        return driver is not None and driver.works_here

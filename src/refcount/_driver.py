@@ -21,10 +21,11 @@ from typing import Generic, Protocol, TypeVar
 from weakref import ref
 
 from refcount._bell import Bell
-from refcount._counter import Hold
 from refcount._errors import ReentrantError, RefcountError
+from refcount._generation import Answer, Generation, Phase, Waiter
+from refcount._holds import Hold
 from refcount._life import Life
-from refcount._lifecycle import Answer, Generation, Lifecycle, Phase, State, Waiter
+from refcount._lifecycle import Lifecycle, State
 from refcount._locks import Guard, in_a_step
 from refcount._observers import Observer, Observers
 from refcount._openers import Opener
@@ -132,6 +133,39 @@ class Driver(Generic[T_co]):
         if self._guard.mine():
             raise ReentrantError(f"{self.name} was used by a finalizer or signal handler in the middle of another use")
         return self._guard.run(step)
+
+    # What can be seen, without the lock: a look must not wait, be it a debugger's or a log's of a thread that is stuck
+
+    @property
+    def usecount(self) -> int:
+        """How many leases are held."""
+        return self.machine.usecount
+
+    @property
+    def state(self) -> State:
+        """What the resource is doing."""
+        return self.machine.state
+
+    @property
+    def generation(self) -> int | None:
+        """The number of the current generation, if there is one."""
+        current = self.machine.current
+        return None if current is None else current.number
+
+    @property
+    def closed(self) -> bool:
+        """Whether newcomers are refused for good."""
+        return self.machine.closed
+
+    @property
+    def forced(self) -> bool:
+        """Whether it was closed by force."""
+        return self.machine.forced
+
+    @property
+    def works_here(self) -> bool:
+        """Whether this thread is inside a hook of the resource; that changes in this thread alone."""
+        return any(generation.works_for(get_ident()) for generation in self.machine.generations)
 
     # Consumers
 
@@ -326,13 +360,25 @@ class Driver(Generic[T_co]):
         """Refuse newcomers and wait until nothing runs; raise what a stop raised only then."""
         self.refuse_reentry("close")
         try:
-            self.do(lambda by: self.machine.close(by, force=force))
-            if force and self._admission is not None:
-                self._admission.wake()
+            self.shut(force=force)
         except Exception:
             self.wait_quiet(timeout)
             raise
         self.wait_quiet(timeout)
+
+    def shut(self, *, force: bool) -> None:
+        """Refuse newcomers, and wait for nobody."""
+        self.do(lambda by: self.machine.close(by, force=force))
+        if force and self._admission is not None:
+            self._admission.wake()
+
+    def invalidate(self) -> None:
+        """Let nobody else have the current generation."""
+        self.do(self.machine.invalidate)
+
+    def flush(self, *, hushed: bool = False) -> None:
+        """Stop what lingers now."""
+        self.do(self.machine.flush, hushed=hushed)
 
     def refuse_reentry(self, what: str) -> None:
         """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
@@ -363,11 +409,6 @@ class Driver(Generic[T_co]):
 
     def _watch(self, watchers: tuple[Bell, ...]) -> None:
         self._watchers = watchers
-
-    @property
-    def state(self) -> State:
-        """What the resource is doing."""
-        return self._locked(lambda: self.machine.state)
 
     # Linger
 
@@ -431,7 +472,7 @@ class Driver(Generic[T_co]):
     def end_linger(self) -> None:
         """Have what lingers stopped now, as a job that is due."""
         with contextlib.suppress(RuntimeError):  # no thread can be had any more: the caller runs what is due
-            clocks.thread.at(clocks.thread.now(), lambda: self.do(self.machine.flush, hushed=True))
+            clocks.thread.at(clocks.thread.now(), lambda: self.flush(hushed=True))
 
     def wait_unlinger(self) -> None:
         """Wait until no stop runs."""

@@ -90,7 +90,7 @@ class Family(Generic[T]):
             TypeError: The key is not hashable.
         """
         member = self._members.get(key)
-        return None if member is None or member.driver.machine.closed else member
+        return None if member is None or member.driver.closed else member
 
     def make(self, key: Hashable, opener: Opener[T], name: str) -> Member[T]:
         """Return the resource of `key`, which is made if it has none that is not closed.
@@ -202,7 +202,7 @@ def _close_all(members: list[Member[T]], force: bool) -> list[Exception]:
     errors: list[Exception] = []
     for driver in [member.driver for member in members]:
         try:
-            driver.do(partial(driver.machine.close, force=force))
+            driver.shut(force=force)
         except Exception as error:
             errors.append(error)
     return errors

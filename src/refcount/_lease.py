@@ -6,10 +6,10 @@ import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from refcount._counter import Hold
 from refcount._driver import Driver
 from refcount._errors import RefcountError, ReleasedError
-from refcount._lifecycle import Generation
+from refcount._generation import Generation
+from refcount._holds import Hold
 from refcount._public import public
 from refcount._timers import clocks
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Generator
 from typing import TypeVar
 
-from refcount._lifecycle import Generation
+from refcount._generation import Generation
 from refcount._openers import Opener, Yielding, open_checked
 
 T = TypeVar("T")

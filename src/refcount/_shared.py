@@ -142,7 +142,7 @@ class SharedResource(Generic[T_co]):
     @property
     def usecount(self) -> int:
         """How many leases are held, those of detached generations included; to look at, never to decide on."""
-        return self._driver.machine.usecount
+        return self._driver.usecount
 
     @property
     def state(self) -> State:
@@ -152,8 +152,7 @@ class SharedResource(Generic[T_co]):
     @property
     def generation(self) -> int | None:
         """The number of the generation that newcomers get, or None when there is none. It grows with every start."""
-        current = self._driver.machine.current
-        return None if current is None else current.number
+        return self._driver.generation
 
     def acquire(self, timeout: float | None = None) -> Lease[T_co]:
         """Return a held lease, starting the resource if this is its first.
@@ -223,7 +222,7 @@ class SharedResource(Generic[T_co]):
             ...         old is new
             False
         """
-        self._driver.do(self._driver.machine.invalidate)
+        self._driver.invalidate()
 
     def touch(self) -> None:
         """Begin the linger anew, if it lingers.
@@ -261,7 +260,7 @@ class SharedResource(Generic[T_co]):
             >>> resource.flush()
             stop
         """
-        self._driver.do(self._driver.machine.flush)
+        self._driver.flush()
 
     def close(self, timeout: float | None = None, *, force: bool = False) -> None:
         """Refuse newcomers for good, wait for the holders to leave, and see it stopped.
