@@ -5,15 +5,18 @@ Run it with the library installed::
     python benchmarks/hot_paths.py            # a table
     python benchmarks/hot_paths.py --json     # the same for programs
 
-Absolute times say more about the machine than about the library. So every round measures every case once, one right
-after the other, and what is reported are medians and their ratios.
+Absolute times say more about the machine than about the library. So every round measures every case once, in an order of
+its own, and what counts is each case's ratio to the first one of its group in the same round: its median, and how far
+the middle half of the rounds lies apart.
 """
 
 # ruff: noqa: D101, D102, D103  # what a function measures is the row that it is listed under
 
 import argparse
 import json
+import os
 import platform
+import random
 import statistics
 import sys
 import threading
@@ -44,8 +47,11 @@ class Result(NamedTuple):
     group: str
     name: str
     nanoseconds: float
+    """The median over all rounds."""
     ratio: float
-    """To the first case of the group."""
+    """The median of its ratios to the first case of the group in the same round."""
+    spread: float
+    """The distance between the quartiles of these ratios."""
 
 
 class ByHand:
@@ -213,18 +219,23 @@ def measure(rounds: int) -> list[Result]:
     with ExitStack() as held:
         table = cases(held)
         numbers = [repetitions(case.loop) for case in table]
-        times: list[list[float]] = [[] for _ in table]
-        for _ in range(rounds):
-            for case, n, measured in zip(table, numbers, times, strict=True):
-                measured.append(seconds(case.loop, n) / n * 1e9)
-    medians = [statistics.median(measured) for measured in times]
-    first: dict[str, float] = {}
-    for case, median in zip(table, medians, strict=True):
-        first.setdefault(case.group, median)
-    return [
-        Result(case.group, case.name, median, median / first[case.group])
-        for case, median in zip(table, medians, strict=True)
-    ]
+        times: list[list[float]] = [[0.0] * rounds for _ in table]
+        order = list(range(len(table)))
+        for number in range(rounds):
+            random.shuffle(order)
+            for index in order:
+                times[index][number] = seconds(table[index].loop, numbers[index]) / numbers[index] * 1e9
+    return [result(case, times[index], times[first_of_group(table, case)]) for index, case in enumerate(table)]
+
+
+def first_of_group(table: list[Case], case: Case) -> int:
+    return next(index for index, other in enumerate(table) if other.group == case.group)
+
+
+def result(case: Case, times: list[float], first: list[float]) -> Result:
+    ratios = [time / base for time, base in zip(times, first, strict=True)]
+    lower, middle, upper = statistics.quantiles(ratios, n=4)
+    return Result(case.group, case.name, statistics.median(times), middle, upper - lower)
 
 
 def show(results: list[Result]) -> None:
@@ -232,8 +243,8 @@ def show(results: list[Result]) -> None:
     for result in results:
         if result.group != group:
             group = result.group
-            print(f"\n{group}\n{'':45}{'ns':>8}{'ratio':>8}")
-        print(f"  {result.name:43}{result.nanoseconds:8.0f}{result.ratio:8.2f}")
+            print(f"\n{group}\n{'':45}{'ns':>8}{'ratio':>8}{'spread':>8}")
+        print(f"  {result.name:43}{result.nanoseconds:8.0f}{result.ratio:8.2f}{result.spread:8.2f}")
 
 
 def main() -> None:
@@ -243,12 +254,23 @@ def main() -> None:
     options = parser.parse_args()
     begin = time.monotonic()
     results = measure(options.rounds)
-    machine = {"python": sys.version.split()[0], "build": platform.python_build()[0], "machine": platform.machine()}
+    machine = {
+        "python": sys.version.split()[0],
+        "build": platform.python_build()[0],
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
     if options.json:
         print(json.dumps({**machine, "results": [result._asdict() for result in results]}, indent=2))
     else:
-        print(f"Python {machine['python']}, {machine['machine']}; {options.rounds} rounds", end="")
-        print(f" in {time.monotonic() - begin:.1f} s; medians, and their ratio to the first line of the group")
+        print(
+            f"Python {machine['python']}, {machine['machine']}, {machine['cpus']} CPUs, load {machine['load']}; ",
+            end="",
+        )
+        print(
+            f"{options.rounds} rounds in {time.monotonic() - begin:.1f} s; medians, and ratios to the group's first line"
+        )
         show(results)
 
 

@@ -1161,6 +1161,24 @@ def test_copies_count_for_themselves(again: Callable[[Refcounter], Refcounter]) 
     assert (value.value, value.usecount) == ("data", 2)
 
 
+class Slotted(Refcounter):
+    __slots__ = ("place",)
+
+    def __init__(self, place: str) -> None:
+        super().__init__(2)
+        self.place = place
+        self.note = "kept"
+
+
+@pytest.mark.parametrize("copied", COPIERS)
+def test_copies_of_a_subclass_with_slots(copied: Callable[[Refcounter], Refcounter]) -> None:
+    """What a subclass keeps, in slots or not, is copied and pickled as for any class."""
+    again = copied(Slotted("here"))
+    assert isinstance(again, Slotted)
+    assert (again.place, again.note, again.usecount) == ("here", "kept", 2)
+    assert again.dec_not_one()
+
+
 def test_copy_made_inside_a_callback_is_at_rest() -> None:
     """A copy taken while a callback runs does not inherit that."""
     copies: list[Refcounter] = []

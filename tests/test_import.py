@@ -1,5 +1,6 @@
 """What `import refcount` costs, and what it offers."""
 
+import importlib.metadata
 import subprocess
 import sys
 
@@ -33,6 +34,11 @@ def test_public_names(name: str) -> None:
     assert name in dir(refcount)
     if callable(found):
         assert found.__module__ == "refcount"
+
+
+def test_version() -> None:
+    """It is the distribution's."""
+    assert refcount.__version__ == importlib.metadata.version("refcounted")
 
 
 def test_unknown_name() -> None:

@@ -84,12 +84,15 @@ class Interruption:
         self.function = ""
         self._left = number
         self._points = points
+        self._outermost: FrameType | None = None
+        self._offsets: dict[int, frozenset[int]] = {}  # by the code's id: hashing a code object reads all of it
         self._entered: set[tuple[FrameType, int]] = set()
         self._frames: list[FrameType] = []
 
     def run(self, act: Callable[[], object]) -> None:
         """Call `act` and swallow the interrupt."""
         tracer = sys.gettrace()
+        self._outermost = inspect.currentframe()
         if self._points == "signals":
             ask_for_opcodes()
         sys.settrace(self._enter)
@@ -105,11 +108,12 @@ class Interruption:
         for frame in self._frames:  # CPython 3.12 crashes where such a frame goes on in a thread without a tracer
             frame.f_trace_opcodes = False
         sys.settrace(tracer)
+        self._outermost = None
         self._frames.clear()
         self._entered.clear()
 
     def _enter(self, frame: FrameType, _event: str, _argument: Any) -> Tracer | None:
-        if not FOLLOW(frame.f_code) or is_finalizing(frame):
+        if not FOLLOW(frame.f_code) or is_finalizing(frame, self._outermost):
             return None
         frame.f_trace = self._step
         if self._points == "signals":
@@ -129,19 +133,31 @@ class Interruption:
     def _is_line(self, frame: FrameType, event: str) -> bool:
         if event != "line":
             return False
-        place = frame, frame.f_lineno
-        if linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("with "):
+        if begins_with(frame.f_code.co_filename, frame.f_lineno):
+            place = frame, frame.f_lineno
             self._entered.symmetric_difference_update({place})
             return place in self._entered
         return True
 
     def _is_signal(self, frame: FrameType, event: str) -> bool:
-        return event == "opcode" and frame.f_lasti in signal_points(frame.f_code)
+        if event != "opcode":
+            return False
+        code = frame.f_code
+        offsets = self._offsets.get(id(code))
+        if offsets is None:
+            offsets = self._offsets[id(code)] = signal_points(code)
+        return frame.f_lasti in offsets
 
 
-def is_finalizing(frame: FrameType | None) -> bool:
-    """Whether it is a finalizer, or called by one: Python swallows what is raised there."""
-    while frame is not None:
+@functools.cache
+def begins_with(filename: str, number: int) -> bool:
+    """Whether this line of the file begins a `with`."""
+    return linecache.getline(filename, number).lstrip().startswith("with ")
+
+
+def is_finalizing(frame: FrameType | None, outermost: FrameType | None) -> bool:
+    """Whether it is a finalizer, or called by one below `outermost`: Python swallows what is raised there."""
+    while frame is not None and frame is not outermost:
         if frame.f_code.co_name == "__del__":
             return True
         frame = frame.f_back

@@ -29,7 +29,7 @@ def followed(also: Iterable[Path | CodeType]) -> Callable[[CodeType], bool]:
         if filename not in known:
             path = Path(filename).resolve()
             known[filename] = any(path.is_relative_to(place) for place in places)
-        return known[filename] or code in codes
+        return known[filename] or (bool(codes) and code in codes)  # hashing a code object reads all of it
 
     return follow
 

@@ -24,6 +24,8 @@ from refcount._uses import uses
 from refcount._workers import StoppableThread, WorkerGroup
 
 if TYPE_CHECKING:
+    __version__: str
+
     from refcount._decorators import refcounted_resource
     from refcount._methods import ResourceMethod, refcounted_method
     from refcount._resource import Resource
@@ -69,6 +71,10 @@ _LATE = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("refcounted")
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

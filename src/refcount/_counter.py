@@ -43,6 +43,10 @@ USECOUNT_MAX: Final = 2**62 - 1
 """The highest usecount: what a signed 64-bit counter holds with one bit to spare, as for `refcount_t` in 32 bits."""
 
 
+_OWN = frozenset({"_lock", "_running", "_queue"})
+"""The attributes that no copy of a counter gets."""
+
+
 class SupportsLock(Protocol):
     """What `Refcounter.dec_and_lock` needs of a lock: those of `threading` and `multiprocessing` have it."""
 
@@ -125,13 +129,17 @@ class Refcounter:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} usecount={self._usecount}>"
 
-    def __getstate__(self) -> dict[str, object]:
-        state: dict[str, object] = self.__dict__.copy()
-        del state["_lock"], state["_running"], state["_queue"]
-        return state
+    def __getstate__(self) -> tuple[dict[str, object], dict[str, object]]:
+        # As `object` would for a class with slots, which a subclass may have; less what only this very counter has.
+        state = object.__getstate__(self)
+        attributes, slots = state if isinstance(state, tuple) else (state, {})
+        return {name: value for name, value in attributes.items() if name not in _OWN}, slots
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
+    def __setstate__(self, state: tuple[dict[str, object], dict[str, object]]) -> None:
+        attributes, slots = state
+        self.__dict__.update(attributes)
+        for name, value in slots.items():
+            setattr(self, name, value)
         self._rest()
 
     @property
@@ -382,7 +390,8 @@ class Refcounter:
         """Lower the usecount by 1; on reaching 0, come back with the lock held.
 
         For teardown that a lookup under the same lock must not run into. As in the kernel, the lock is taken only when
-        the usecount may reach 0. The release callback runs with it held; if that raises, the lock is freed.
+        the usecount may reach 0. The release callback runs with it held; if that raises, the lock is freed. So neither
+        callback of the counter may take the same lock, nor wait for a thread that does.
 
         Args:
             lock: Anything with `acquire()` and `release()`. An interrupt in the very step in which it was acquired
@@ -424,7 +433,7 @@ class Refcounter:
             if only_from is not None and count != only_from:
                 return False
             if 0 <= after <= USECOUNT_MAX:
-                callback = self._acquire if not count else None if after else self._release
+                callback = None if count and after else self._release if count else self._acquire
                 if callback is None or not delta:
                     self._usecount = after
                 elif self._running is not None or self._queue:

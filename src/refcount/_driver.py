@@ -484,7 +484,8 @@ class Driver(Generic[T_co]):
         usecount = self.machine.usecount
         try:
             if usecount:
-                warnings.warn(f"{self.name} is still held at exit, by {usecount}", ResourceWarning, stacklevel=2)
+                leases = "1 lease" if usecount == 1 else f"{usecount} leases"
+                warnings.warn(f"{self.name} is still held at exit, by {leases}", ResourceWarning, stacklevel=2)
         finally:
             self.do(self.machine.expel, hushed=True)
 

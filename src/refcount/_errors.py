@@ -66,9 +66,12 @@ class ReentrantError(RefcountError, RuntimeError):
     """A resource was acquired from inside its own start or stop, which would have waited for itself.
 
     Example:
-        >>> from refcount import ReentrantError
-        >>> issubclass(ReentrantError, RuntimeError)
-        True
+        >>> from refcount import SharedResource
+        >>> camera = SharedResource.of(lambda: camera.acquire(), name="cam")
+        >>> camera.acquire()
+        Traceback (most recent call last):
+        refcount.ReentrantError: acquire of cam inside its own start, stop or check (generation 1) would wait for itself
+        while starting cam, generation 1
     """
 
 
@@ -77,9 +80,12 @@ class ClosedError(RefcountError, RuntimeError):
     """A resource was acquired after it was closed.
 
     Example:
-        >>> from refcount import ClosedError
-        >>> issubclass(ClosedError, RuntimeError)
-        True
+        >>> from refcount import SharedResource
+        >>> camera = SharedResource.of(list, name="camera")
+        >>> camera.close()
+        >>> camera.acquire()
+        Traceback (most recent call last):
+        refcount.ClosedError: camera is closed
     """
 
 
@@ -88,7 +94,15 @@ class CapacityError(RefcountError, RuntimeError):
     """A keyed resource was acquired while as many keys as its capacity allows were in use.
 
     Example:
-        >>> from refcount import CapacityError
-        >>> issubclass(CapacityError, RuntimeError)
-        True
+        >>> from collections.abc import Generator
+        >>> from refcount import CapacityError, refcounted_resource
+        >>> @refcounted_resource(capacity=1, when_full="raise")
+        ... def camera(index: int) -> Generator[str]:
+        ...     yield f"camera {index}"
+        >>> with camera(0):
+        ...     try:
+        ...         camera.resource(1).acquire()
+        ...     except CapacityError as error:
+        ...         print(error)
+        camera(1) cannot start: camera has a capacity of 1, and none of its keys lingers
     """
