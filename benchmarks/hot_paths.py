@@ -5,9 +5,9 @@ Run it with the library installed::
     python benchmarks/hot_paths.py            # a table
     python benchmarks/hot_paths.py --json     # the same for programs
 
-Absolute times say more about the machine than about the library. So every round measures every case once, in an order of
-its own, and what counts is each case's ratio to the first one of its group in the same round: its median, and how far
-the middle half of the rounds lies apart.
+Absolute times say more about the machine than about the library. So every round measures every case once, in an order
+of its own, and what counts is each case's ratio to the first one of its group in the same round: its median, and how
+far the middle half of the rounds lies apart.
 """
 
 # ruff: noqa: D101, D102, D103  # what a function measures is the row that it is listed under
@@ -264,13 +264,9 @@ def main() -> None:
     if options.json:
         print(json.dumps({**machine, "results": [result._asdict() for result in results]}, indent=2))
     else:
-        print(
-            f"Python {machine['python']}, {machine['machine']}, {machine['cpus']} CPUs, load {machine['load']}; ",
-            end="",
-        )
-        print(
-            f"{options.rounds} rounds in {time.monotonic() - begin:.1f} s; medians, and ratios to the group's first line"
-        )
+        print("Python {python}, {machine}, {cpus} CPUs, load {load}".format(**machine), end="; ")
+        print(f"{options.rounds} rounds in {time.monotonic() - begin:.1f} s")
+        print("Medians, ratios to the first line of the group, and the distance between their quartiles")
         show(results)
 
 
