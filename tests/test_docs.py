@@ -7,6 +7,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 import refcount
+from refcount.testing import ManualClock
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -70,6 +72,11 @@ def readme_example() -> doctest.DocTest:
     return doctest.DocTestParser().get_doctest("".join(session), {"__name__": "__main__"}, "README", str(README), 0)
 
 
+def readme_programs() -> list[str]:
+    """Return the README's code blocks that are programs and no sessions."""
+    return re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
 def run(example: doctest.DocTest) -> None:
     """Run one example and fail with doctest's own report."""
     report: list[str] = []
@@ -87,6 +94,13 @@ def test_docstring_example_runs(example: doctest.DocTest) -> None:
 def test_readme_runs() -> None:
     """What the README shows after ``>>>`` happens so, read from top to bottom."""
     run(readme_example())
+
+
+@pytest.mark.parametrize("program", readme_programs())
+def test_readme_program_runs(program: str) -> None:
+    """What the README shows as a program runs, lingers and all."""
+    with ManualClock():
+        exec(compile(program, str(README), "exec"), {"__name__": "__main__"})  # our own README
 
 
 @pytest.mark.parametrize("name", PUBLIC)
