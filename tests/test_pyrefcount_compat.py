@@ -2,10 +2,10 @@
 
 These tests are ours, written from what pyrefcount's documentation and code promise. They always run against this
 package. To run them against pyrefcount too (it cannot be installed beside this package: both are imported as
-`refcount`), install it somewhere else and name that environment's site-packages:
+`refcount`), install it into a folder of its own and name that, as `.ci/run` does:
 
-    python -m venv /tmp/original && /tmp/original/bin/pip install pyrefcount==0.1.0
-    PYREFCOUNT_SITE_PACKAGES=$(echo /tmp/original/lib/python3.*/site-packages) pytest tests/test_pyrefcount_compat.py
+    pip install --target original pyrefcount==0.1.0
+    PYREFCOUNT_SITE_PACKAGES=original pytest tests/test_pyrefcount_compat.py
 
 Where this package deliberately differs, in every case because the other way hides a mistake or a race:
 - Counts and amounts are integers, not negative, at most `USECOUNT_MAX`, and no truth values. pyrefcount takes anything
