@@ -85,7 +85,7 @@ class Interruption:
         self._left = number
         self._points = points
         self._outermost: FrameType | None = None
-        self._offsets: dict[int, frozenset[int]] = {}  # by the code's id: hashing a code object reads all of it
+        self._followers: dict[int, Tracer] = {}
         self._entered: set[tuple[FrameType, int]] = set()
         self._frames: list[FrameType] = []
 
@@ -110,43 +110,55 @@ class Interruption:
         sys.settrace(tracer)
         self._outermost = None
         self._frames.clear()
+        self._followers.clear()
         self._entered.clear()
 
     def _enter(self, frame: FrameType, _event: str, _argument: Any) -> Tracer | None:
         if not FOLLOW(frame.f_code) or is_finalizing(frame, self._outermost):
             return None
-        frame.f_trace = self._step
-        if self._points == "signals":
-            frame.f_trace_opcodes = True
-            self._frames += [frame] if frame.f_code.co_flags & inspect.CO_GENERATOR else []
-        return self._step
+        if self._points == "lines":
+            return self._by_line
+        follow = frame.f_trace = self._by_bytecode(frame.f_code)
+        frame.f_trace_lines = False
+        frame.f_trace_opcodes = True
+        self._frames += [frame] if frame.f_code.co_flags & inspect.CO_GENERATOR else []
+        return follow
 
-    def _step(self, frame: FrameType, event: str, _argument: Any) -> Tracer:
-        if self._left and (self._is_line(frame, event) if self._points == "lines" else self._is_signal(frame, event)):
+    def _by_line(self, frame: FrameType, event: str, _argument: Any) -> Tracer:
+        if event == "line" and not self._leaves_with(frame):
+            self._count(frame)
+        return self._by_line
+
+    def _leaves_with(self, frame: FrameType) -> bool:
+        if not begins_with(frame.f_code.co_filename, frame.f_lineno):
+            return False
+        place = frame, frame.f_lineno
+        self._entered.symmetric_difference_update({place})
+        return place not in self._entered
+
+    def _by_bytecode(self, code: CodeType) -> Tracer:
+        """Return what follows `code`: a function for each, since nothing here is called more often."""
+        follow = self._followers.get(id(code))  # not by the code, whose hash reads all of it
+        if follow is not None:
+            return follow
+        offsets = signal_points(code)
+
+        def step(frame: FrameType, event: str, _argument: Any) -> Tracer:
+            if event == "opcode" and frame.f_lasti in offsets:
+                self._count(frame)
+            return step
+
+        self._followers[id(code)] = step
+        return step
+
+    def _count(self, frame: FrameType) -> None:
+        """Count one point, and interrupt if it is the one."""
+        if self._left:
             self._left -= 1
             if not self._left:
                 self.function = frame.f_code.co_qualname
                 self.place = f"{frame.f_code.co_filename}:{frame.f_lineno} ({self.function}, bytecode {frame.f_lasti})"
                 raise KeyboardInterrupt
-        return self._step
-
-    def _is_line(self, frame: FrameType, event: str) -> bool:
-        if event != "line":
-            return False
-        if begins_with(frame.f_code.co_filename, frame.f_lineno):
-            place = frame, frame.f_lineno
-            self._entered.symmetric_difference_update({place})
-            return place in self._entered
-        return True
-
-    def _is_signal(self, frame: FrameType, event: str) -> bool:
-        if event != "opcode":
-            return False
-        code = frame.f_code
-        offsets = self._offsets.get(id(code))
-        if offsets is None:
-            offsets = self._offsets[id(code)] = signal_points(code)
-        return frame.f_lasti in offsets
 
 
 @functools.cache

@@ -100,12 +100,29 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
 
     @property
     def resource(self) -> "SharedResource[T_co]":
-        """The resource it belongs to."""
+        """The resource it belongs to.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> basket = SharedResource.of(list)
+            >>> basket().resource is basket
+            True
+        """
         return self._resource
 
     @property
     def held(self) -> bool:
-        """Whether it holds the resource now."""
+        """Whether it holds the resource now.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> lease = SharedResource.of(list)()
+            >>> with lease:
+            ...     lease.held
+            True
+            >>> lease.held
+            False
+        """
         generation = self.counter
         return generation is not None and generation.usecount > 0  # in a forked child the parent's is at 0
 
@@ -115,6 +132,13 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
 
         Raises:
             ReleasedError: It is not held.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> lease = SharedResource.of(list, name="basket")()
+            >>> lease.value
+            Traceback (most recent call last):
+            refcount.ReleasedError: <Lease of basket, not held> has no value: it was not entered yet, or was released
         """
         generation = self.counter
         if generation is None or not generation.usecount:
@@ -129,6 +153,12 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
 
         Raises:
             Exception: What the resource's stop raised; the lease is released all the same.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> lease = SharedResource.of(list).acquire()
+            >>> lease.release(), lease.release()
+            (True, False)
         """
         try:
             generation = self.counter
@@ -139,4 +169,6 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
 
     def _where(self) -> str:
         site: traceback.StackSummary | None = getattr(self, "_site", None)
-        return "" if site is None else "; it was made here:\n" + "".join(site.format()[:-2])
+        if site is None:
+            return "; with REFCOUNT_DEBUG=1 in the environment it would say here where it was made"
+        return "; it was made here:\n" + "".join(site.format()[:-2])
