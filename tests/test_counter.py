@@ -238,7 +238,7 @@ UNDERFLOWS: list[tuple[Verb, int, int]] = [
 
 @pytest.mark.parametrize(("verb", "before", "amount"), UNDERFLOWS)
 def test_underflow(verb: Verb, before: int, amount: int) -> None:
-    """Scenario 18: below 0 is refused with a text that names the count and the amount; nothing changes, nothing runs."""
+    """Scenario 18: below 0 is refused with a text that names count and amount; nothing changes, nothing runs."""
     recorder = Recorder(before)
     for counter in (recorder.counter, Refcounter(before)):
         with pytest.raises(UnderflowException, match=rf"^usecount {before} cannot be lowered by {amount}$"):
@@ -1547,7 +1547,7 @@ def test_shaken_counter(seed: int) -> None:
 
 
 def test_racing_last_release() -> None:
-    """Scenario 19: four threads release one hold, ten thousand times: one frees it, three get the error; nobody can revive it."""
+    """Scenario 19: four threads release one hold, ten thousand times: one frees it, three fail; nobody revives it."""
     rounds = 10_000
     counters = [Refcounter() for _ in range(rounds)]
 
