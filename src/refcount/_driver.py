@@ -306,7 +306,8 @@ class Driver(Generic[T_co]):
                 self._stop(job, hushed=hushed)
             elif untimed is None or not self._time(untimed):
                 break
-        while (telling := self._locked(self._observers.begin_round)) is not None:
+        # Looked at without the lock: whoever notes a change after this look settles after that.
+        while self._observers.owed and (telling := self._locked(self._observers.begin_round)) is not None:
             next(telling)
 
     def _find_work(self) -> tuple[Generation[T_co] | None, Generation[T_co] | None]:

@@ -35,6 +35,11 @@ class Observers:
     def __bool__(self) -> bool:
         return bool(self._since)
 
+    @property
+    def owed(self) -> bool:
+        """Whether something is still to be told."""
+        return bool(self.noted or self._calls)
+
     def add(self, observer: Observer) -> None:
         """Tell `observer` of what is noted from now on; under the resource's lock."""
         self._since[observer] = self._told + len(self.noted)
@@ -45,7 +50,7 @@ class Observers:
 
     def begin_round(self) -> Generator[None, None, None] | None:
         """Return what tells all that has been noted, unless somebody is at it; under the resource's lock."""
-        if not self.noted and not self._calls:
+        if not self.owed:
             return None
         if self._round is not None:
             by, running = self._round
