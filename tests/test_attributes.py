@@ -385,6 +385,35 @@ def test_tracked_value_is_copied_and_its_managers_are_not(duplicate: Callable[[W
     assert list(manager.gpu) == [worker]
 
 
+@dataclass
+class Declared:
+    number: int
+    needs_gpu: tracked[bool] = tracked()  # noqa: RUF009  # it is no default that they would share
+
+
+def test_tracked_as_a_field_that_may_be_left_out() -> None:
+    """A dataclass takes the descriptor for the default: left out, the attribute is missing, and demands nothing."""
+
+    class Manager(InstanceManager[Declared]):
+        gpu = demand("needs_gpu")
+
+    left_out, given = Declared(1), Declared(2, True)
+    assert vars(left_out) == {"number": 1}
+    assert not hasattr(left_out, "needs_gpu")
+    manager = Manager([left_out, given])
+    assert list(manager.gpu) == [given]
+    left_out.needs_gpu = True
+    given.needs_gpu = False
+    assert list(manager.gpu) == [left_out]
+    assert repr(left_out).endswith("Declared(number=1, needs_gpu=True)")
+
+
+def test_tracked_says_which_it_is() -> None:
+    """By its class and name, once it has one."""
+    assert repr(Worker.needs_gpu) == "<tracked Worker.needs_gpu>"
+    assert repr(tracked[bool]()) == "<tracked>"
+
+
 def test_tracked_needs_a_dict_and_a_name() -> None:
     """A class whose instances have no `__dict__` is told so, and so is who assigned it after the class was made."""
 

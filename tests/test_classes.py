@@ -671,6 +671,37 @@ class TestBadInput:
         with pytest.raises(TypeError, match=r"__enter__ of .*Abstract'> is abstract: decorate the classes that write"):
             shared()(Abstract)
 
+    def test_asynchronous_methods(self) -> None:
+        """A class whose methods nobody would await, however it is spelled."""
+
+        class Enters:
+            async def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *exc: object) -> None: ...
+
+        class Leaves:
+            def __enter__(self) -> Self:
+                return self
+
+            async def __exit__(self, *exc: object) -> None: ...
+
+        class Starts(StartStop):
+            async def start(self) -> None: ...  # type: ignore[override]  # that is the mistake
+            def stop(self) -> None: ...
+
+        class Stops(Logged):
+            async def stop(self) -> None: ...  # type: ignore[override]  # that is the mistake
+
+        class Beside(Door):
+            async def start(self) -> None: ...
+
+        fits: list[tuple[type, str]] = [(Enters, "__enter__"), (Leaves, "__exit__"), (Starts, "start"), (Stops, "stop")]
+        for cls, method in fits:
+            with pytest.raises(TypeError, match=rf"{method} of .*{cls.__name__}'> is asynchronous: nobody would await"):
+                shared()(cls)
+        shared()(Beside)  # what it starts is its own affair
+
     def test_no_weak_references(self) -> None:
         """A class whose instances cannot be referenced weakly, and what to do about it."""
 

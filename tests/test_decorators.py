@@ -9,17 +9,28 @@ import inspect
 import math
 import pickle
 import pydoc
+import re
 import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Container, Generator, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pytest
 
-from refcount import CapacityError, ClosedError, Lease, Resource, SharedResource, refcounted_resource
+from refcount import (
+    CapacityError,
+    ClosedError,
+    Lease,
+    RefcountedExecutor,
+    Resource,
+    SharedResource,
+    WorkerGroup,
+    refcounted_method,
+    refcounted_resource,
+)
 from refcount.testing import ManualClock
 from tests.shaking import run_threads, shaken
 from tests.watched import WAIT
@@ -402,14 +413,56 @@ def test_with_an_uncalled_function_says_to_call_it() -> None:
     assert LOG == []
 
 
+def test_with_an_uncalled_resource_says_to_call_it() -> None:
+    """The one behind a call, one alone, and those of workers; and `isinstance` is not told otherwise."""
+    uncalled: list[Any] = [
+        camera.resource(0),
+        SharedResource.of(dict),
+        WorkerGroup(threading.Event.wait),
+        RefcountedExecutor(),
+    ]
+    for resource in uncalled:
+        text = rf"{re.escape(resource.name)} is not a context manager, .* write `with resource\(\) as value:`"
+        with pytest.raises(TypeError, match=text), ExitStack() as stack:
+            stack.enter_context(resource)
+        with pytest.raises(TypeError, match=text), resource:
+            pass
+        assert not isinstance(resource, AbstractContextManager)
+        assert isinstance(resource(), AbstractContextManager)
+        assert resource.usecount == 0
+
+
+def test_it_pretends_nothing() -> None:
+    """It looks like the function, with what is its own besides; a typo in that names it, and it has no length."""
+    for thing, own in ((camera, {"capacity", "close", "resource", "resources"}), (Holder.method, set[str]())):
+        assert {*dir(thing)} - {*dir(anything)} - {"__type_params__"} == own
+        for protocol in (Sized, Container, Iterable, AbstractContextManager):
+            assert not isinstance(thing, protocol)
+        assert bool(thing)
+    with pytest.raises(AttributeError, match="<Resource camera> has no attribute 'resorce'"):
+        camera.resorce  # type: ignore[attr-defined]  # that is the mistake
+    with pytest.raises(AttributeError, match=r"<ResourceMethod Holder\.method> has no attribute 'resources'"):
+        Holder.method.resources  # type: ignore[attr-defined]  # that is the mistake
+    with pytest.raises(AttributeError):  # as one that is unpickled or copied before it is made
+        Resource.__new__(Resource).resorces  # type: ignore[attr-defined]  # as if
+
+
+class Holder:
+    """Has a method that is shared."""
+
+    @refcounted_method
+    def method(self) -> Generator[int]:
+        yield 3
+
+
 def test_it_is_no_method() -> None:
     """As a class attribute it stays itself, so that it is called without an instance."""
 
-    class Holder:
+    class Owner:
         held = camera
 
-    assert Holder().held is camera
-    with Holder().held(0) as value:
+    assert Owner().held is camera
+    with Owner().held(0) as value:
         assert value == "camera 0 1 still"
 
 
@@ -506,13 +559,35 @@ def test_a_builtin_is_found_out_when_it_starts() -> None:
         shared("abc").__enter__()
 
 
+def test_so_is_a_lambda_and_who_says_nothing() -> None:
+    """A lambda has no annotations, and `Any` says nothing."""
+    with refcounted_resource(lambda: nullcontext(3))() as value, refcounted_resource(says_any)() as same:
+        assert value == same == 3
+    with pytest.raises(TypeError, match=r"the opener of <lambda>\(\) must return a context manager, not 4"):
+        share(lambda: 4)().__enter__()
+
+
 def no_yield(index: int) -> int:
     """Forgot to yield."""
     return index
 
 
-unannotated: Any = eval("lambda index: index")
-"""Says nothing of what it returns."""
+def unannotated(index: int) -> int:
+    """Says nothing of what it returns."""
+    return index
+
+
+unannotated.__annotations__.clear()
+
+
+def says_any() -> Any:
+    """Says that it returns anything."""
+    return nullcontext(3)
+
+
+def says_object() -> object:
+    """Says that nobody need know what it returns."""
+    return nullcontext(3)
 
 
 async def coroutine() -> int:
@@ -543,21 +618,27 @@ class Unfit:
     """Cannot be entered."""
 
 
+NEEDS = (
+    "@refcounted_resource needs a generator function, or one whose annotation says that it returns a context manager"
+)
+NOT_YET = "@refcounted_resource cannot share asynchronous functions yet"
+
 UNFIT: list[tuple[Any, str]] = [
     (3, "must be callable, not 3"),
     ("camera", "must be callable, not 'camera'"),
     (anything(), "must be callable, not the generator .*: pass the function that makes it"),
-    (no_yield, "generator function, or return a context manager .*: <function no_yield"),
-    (unannotated, "generator function, or return a context manager .*: <function <lambda>"),
-    (functools.partial(no_yield, 3), "generator function, .*: functools.partial"),
-    (coroutine, "must not be asynchronous, .*: <function coroutine"),
-    (async_generator, "must not be asynchronous, .*: <function async_generator"),
-    (async_annotated, "must not be asynchronous, .*: <function async_annotated"),
-    (asynccontextmanager(async_generator), "must not be asynchronous"),
-    (unannotated_manager, "must not be asynchronous"),
-    (staticmethod(anything), "must be the function itself, not <staticmethod"),
-    (classmethod(anything), "must be the function itself, not <classmethod"),
-    (camera, "must not be decorated so already: camera"),
+    (no_yield, rf"{NEEDS}; `no_yield` is neither"),
+    (unannotated, rf"{NEEDS}; `unannotated` is neither"),
+    (says_object, rf"{NEEDS}; `says_object` is neither"),
+    (functools.partial(no_yield, 3), rf"{NEEDS}; `no_yield` is neither"),
+    (coroutine, rf"{NOT_YET}: `coroutine` is one"),
+    (async_generator, rf"{NOT_YET}: `async_generator` is one"),
+    (async_annotated, rf"{NOT_YET}: `async_annotated` is one"),
+    (asynccontextmanager(async_generator), rf"{NOT_YET}: `async_generator` is one"),
+    (unannotated_manager, rf"{NOT_YET}: `unannotated_manager` is one"),
+    (staticmethod(anything), "@staticmethod must stand above @refcounted_resource, not below it: `anything`"),
+    (classmethod(anything), "@classmethod must stand above @refcounted_resource, not below it: `anything`"),
+    (camera, "needs a function that is not shared already; `camera` is"),
     (Unfit, "Unfit"),
 ]
 """What cannot be shared, and how the error names it."""

@@ -1,7 +1,9 @@
 """`InstanceManager` and `demand`: who needs something of their manager, and what is done while anybody does."""
 
+import copy
 import gc
 import os
+import pickle
 import random
 import signal
 import sys
@@ -1047,6 +1049,22 @@ def test_init_that_does_not_call_super() -> None:
         with pytest.raises(RuntimeError, match=r"Forgetful\.__init__ has not called super\(\)\.__init__\(\) yet"):
             use()
     assert repr(manager).endswith("Forgetful of 0 instances>")
+
+
+def test_managers_are_not_copied() -> None:
+    """A copy would share what is held, or have lost it; a subclass that knows better may say how."""
+
+    class Copied(Manager):
+        def __reduce__(self) -> Any:
+            return Copied, (self.instances,)
+
+    worker = needy()
+    manager = Manager([worker])
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"<Manager of 1 instances> cannot be copied or pickled, .* shared or lost"):
+            duplicate(manager)
+    assert manager.gpu.usecount == 1
+    assert list(copy.copy(Copied([worker])).gpu) == [worker]
 
 
 def test_class_access_gives_the_descriptor() -> None:

@@ -9,18 +9,22 @@ from __future__ import annotations
 import functools
 import inspect
 import pydoc
+import threading
 import typing
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
 from refcount import (
     InstanceManager,
+    RefcountedExecutor,
     SharedResource,
     StoppableThread,
+    WorkerGroup,
     demand,
     refcounted_attribute,
     refcounted_method,
@@ -310,6 +314,37 @@ def test_members_as_autodoc_lists_them() -> None:
     routines = {name for name, member in found.items() if inspect.isroutine(member)}
     assert routines == {"feed", "method", "cls_method", "static"}
     assert {found[name].__module__ for name in routines} == {__name__}
+
+
+def test_names_are_strings() -> None:
+    """Whatever is given a name refuses one that is none, and says of what."""
+    three = cast("Any", 3)
+    makers: dict[str, Callable[[], object]] = {
+        "SharedResource": lambda: SharedResource(partial(Plain, 0), name=three),
+        "WorkerGroup": lambda: WorkerGroup(threading.Event.wait, name=three),
+        "RefcountedExecutor": lambda: RefcountedExecutor(name=three),
+    }
+    for what, make in makers.items():
+        with pytest.raises(TypeError, match=f"the name of {what} must be a string, not 3"):
+            make()
+    with pytest.raises(TypeError, match="the name of SharedResource must be a string, not 3"):
+        SharedResource.of(str, name=three)
+
+
+def test_of_belongs_to_no_subclass() -> None:
+    """What it makes is a plain resource, whatever class it is asked of; so it is a static method."""
+    assert isinstance(inspect.getattr_static(SharedResource, "of"), staticmethod)
+    assert type(WorkerGroup.of(str)) is SharedResource
+    assert next(iter(inspect.signature(SharedResource.of).parameters)) == "factory"
+
+
+def test_executor() -> None:
+    """It says whose it is, and why it cannot be shut down, whatever the arguments."""
+    with RefcountedExecutor(name="pool")() as executor:
+        assert repr(executor) == "<executor of pool>"
+        for arguments, options in (((), {}), ((True, True), {}), ((), {"cancel_futures": True, "now": 1})):
+            with pytest.raises(RuntimeError, match="pool is shared: it is shut down by the end of its last lease"):
+                cast("Any", executor).shutdown(*arguments, **options)
 
 
 def test_decorated_class() -> None:

@@ -9,11 +9,12 @@ import inspect
 import math
 import pickle
 import pydoc
+import sys
 import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -515,15 +516,15 @@ def decorated(self: object) -> Generator[int]:
 
 UNFIT: list[tuple[Any, str]] = [
     (3, "@refcounted_method decorates must be callable, not 3"),
-    (without_instance, "must be a method, which takes its instance first, not <function without_instance"),
-    (only_keywords, "must be a method, which takes its instance first, not <function only_keywords"),
-    (asynchronous, "must not be asynchronous"),
-    (decorated, "must not be decorated so already: decorated"),
-    (Producer.feed, "must not be decorated so already: Producer.feed"),
-    (Producer, "must be a function, not <class"),
-    (staticmethod(only_keywords), "must be the function itself, not <staticmethod"),
-    (classmethod(decorated.__wrapped__), "must be the function itself, not <classmethod"),
-    (Producer.__init__, "must be a generator function, .*: <function Producer.__init__"),
+    (without_instance, "needs a method, which takes its instance first; `without_instance` does not"),
+    (only_keywords, "needs a method, which takes its instance first; `only_keywords` does not"),
+    (asynchronous, "@refcounted_method cannot share asynchronous functions yet: `asynchronous` is one"),
+    (decorated, "@refcounted_method needs a function that is not shared already; `decorated` is"),
+    (Producer.feed, "needs a function that is not shared already; `Producer.feed` is"),
+    (Producer, "@refcounted_method needs a function; `Producer` is a class"),
+    (staticmethod(only_keywords), "@staticmethod must stand above @refcounted_method, not below it: `only_keywords`"),
+    (classmethod(decorated.__wrapped__), "@classmethod must stand above @refcounted_method, not below it: `decorated`"),
+    (Producer.__init__, "@refcounted_method needs a generator function, .*; `Producer.__init__` is neither"),
 ]
 """What is no method to share, and how the error names it."""
 
@@ -558,8 +559,18 @@ def test_any_signature_that_takes_an_instance() -> None:
         assert (three, also) == (3, 3)
 
 
-def test_what_is_got_from_an_instance_is_public_and_no_context_manager() -> None:
-    """Its class says that it is the package's; and only what a call of it gives can be entered."""
+def test_a_lambda_may_be_a_method() -> None:
+    """It cannot say what it returns; that is seen when it starts."""
+
+    class Odd:
+        three = refcounted_method(lambda self: nullcontext(3))
+
+    with Odd().three() as value:
+        assert value == 3
+
+
+def test_what_is_got_from_an_instance_is_what_it_says_and_no_context_manager() -> None:
+    """Its class is found where it says that it is; and only what a call of it gives can be entered."""
 
     class Producer:
         @refcounted_method
@@ -567,7 +578,8 @@ def test_what_is_got_from_an_instance_is_public_and_no_context_manager() -> None
             yield 1
 
     feed = Producer().feed
-    assert type(feed).__module__ == "refcount"
+    assert isinstance(feed, Resource)
+    assert getattr(sys.modules[type(feed).__module__], type(feed).__qualname__) is type(feed)
     for thing in (feed, Producer.feed):
         assert not isinstance(thing, AbstractContextManager | AbstractAsyncContextManager)
     assert isinstance(feed(), AbstractContextManager)

@@ -11,10 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from refcount import Lease, SharedResource, State
-from refcount._decorators import refcounted_resource
-from refcount._methods import refcounted_method
-from refcount._uses import uses
+from refcount import Lease, SharedResource, State, refcounted_method, refcounted_resource, uses
 from tests.finalizing import unseen_finalizers
 from tests.interrupting import interrupt_at_every_line
 from tests.shaking import run_threads, shaken
@@ -94,7 +91,7 @@ class TestFunctions:
         assert log.lines == ["start a", "stop a"]
 
     def test_anything_that_gives_leases_without_arguments(self) -> None:
-        """At run time a function that returns a lease will do, and is asked at each call."""
+        """A function that returns a lease will do, and is asked at each call."""
         resource = Log().resource("a")
         asked: list[int] = []
 
@@ -102,9 +99,22 @@ class TestFunctions:
             asked.append(1)
             return resource()
 
-        function = untyped(lease)(upper)
+        function = uses(lease)(upper)
         assert (function(), function()) == ("A", "A")
         assert asked == [1, 1]
+
+    def test_calls_that_are_made_each_time(self) -> None:
+        """A partial, and a lambda, stand for a call with arguments."""
+
+        @refcounted_resource
+        def letter(which: str) -> Generator[str]:
+            yield which
+
+        @uses(functools.partial(letter, "a"), lambda: letter("b"))
+        def function(first: str, second: str, third: str) -> tuple[str, list[str]]:
+            return first + second + third, sorted(resource.name for resource in letter.resources())
+
+        assert function("c") == ("abc", ["letter('a')", "letter('b')"])
 
     def test_decorated_functions_and_methods(self) -> None:
         """A decorated function, one behind a call, and a method of an instance; shared with all other consumers."""
@@ -126,7 +136,7 @@ class TestFunctions:
 
         with owner.mine():
             assert function() == ("b", "mine", 2)
-        assert untyped(letter)(upper)() == "A"
+        assert uses(letter)(upper)() == "A"
         assert letter.resources() == ()
 
     def test_the_function_s_error_is_its_own(self) -> None:
@@ -592,6 +602,38 @@ class TestCallableObjects:
         assert resource.usecount == 0
 
 
+class TestFirstParameter:
+    """Its name tells a method from a function, since nothing else does."""
+
+    @pytest.mark.parametrize("name", ["self", "cls", "_self", "_cls", "mcs", "mcls"])
+    def test_an_owner(self, name: str) -> None:
+        """What is called like one is left to the caller, and the values come next."""
+        function = untyped(SHARED)(eval(f"lambda {name}, value, x: ({name}, value, x)"))
+        assert function("owner", 1) == ("owner", "a", 1)
+        assert str(inspect.signature(function)) == f"({name}, x)"
+
+    @pytest.mark.parametrize("name", ["this", "klass", "value", "selfish", "_"])
+    def test_anything_else(self, name: str) -> None:
+        """It gets the first value, whatever comes second is called: for once the types are wrong."""
+        function = untyped(SHARED)(eval(f"lambda {name}, shared: ({name}, shared)"))
+        assert function("first") == ("a", "first")
+        assert str(inspect.signature(function)) == "(shared)"
+
+    def test_a_metaclass(self) -> None:
+        """`mcs` is the owner of a method of classes."""
+
+        class Meta(type):
+            made_with = ""
+
+            @uses(SHARED)
+            def __new__(mcs, value: str, name: str, bases: tuple[type, ...], body: dict[str, object]) -> Any:
+                made = super().__new__(mcs, name, bases, body)
+                made.made_with = value
+                return made
+
+        assert Meta("Made", (), {}).made_with == "a"
+
+
 class TestBadInput:
     """What cannot work is refused when it is decorated, by name."""
 
@@ -669,5 +711,5 @@ class TestBadInput:
                 untyped(SHARED)(decorator(cast("Any", give)))
         with pytest.raises(TypeError, match=r"must stand above @uses\(...\), not below it: <Resource give>"):
             untyped(SHARED)(refcounted_resource(give))
-        with pytest.raises(TypeError, match="cannot see the parameters of"):
+        with pytest.raises(TypeError, match=r"cannot see the parameters of dict\.update: decorate"):
             untyped(SHARED)(cast("Any", dict).update)

@@ -127,6 +127,14 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
     The value is kept in the `__dict__` of the instance, so that it is copied and pickled like any other; a class that
     has `__slots__` needs `__dict__` and `__weakref__` among them.
 
+    A dataclass may have it as a field, `needs_gpu: tracked[bool] = tracked()`, which may be left out when an instance
+    is made. Then the attribute is missing until it is set; `repr` and `==` of a dataclass ask for it.
+
+    Raises:
+        TypeError: When an instance is asked, and has no `__dict__`, or the attribute was assigned after its class was
+            made, so that it has no name. Also when an `InstanceManager` gets an instance that has no `__weakref__`.
+        AttributeError: When it is read or deleted while it is missing.
+
     Example:
         >>> from refcount import InstanceManager, demand, tracked
         >>> class Worker:
@@ -144,10 +152,12 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
     """
 
     _name: str | None = None
+    _owner = ""
 
     def __set_name__(self, owner: type[object], name: str) -> None:
         self.__doc__ = "A plain attribute whose changes are noticed by whoever manages the instance."
         self._name = name
+        self._owner = owner.__qualname__
 
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Self: ...
@@ -164,6 +174,8 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
 
     def __set__(self, instance: object, value: T, /) -> None:
         values, name = self._place(instance)
+        if value is self:
+            return  # the `__init__` of a dataclass takes what it finds on the class for the field's default
         values[name] = value
         _tell(instance)
 
@@ -174,6 +186,10 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
         except KeyError:
             raise self._missing(instance, name) from None
         _tell(instance)
+
+    def __repr__(self) -> str:
+        name = "" if self._name is None else f" {self._owner}.{self._name}"
+        return f"<{type(self).__name__}{name}>"
 
     def _place(self, instance: object) -> tuple[dict[str, T], str]:
         """Return where the value of `instance` is kept, and under which name."""

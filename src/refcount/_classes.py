@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
@@ -21,12 +22,17 @@ from refcount._public import public
 from refcount._shared import SharedResource
 
 T = TypeVar("T")
-C = TypeVar("C", bound=SupportsEnter[Any])
+C = TypeVar("C", bound=SupportsEnter[object])
+
+# `Any` is what a class itself wrote: its methods, which are found by name, and what its `__enter__` gives, which no
+# type can say of a `C`.
 
 MARK = "__refcount_sharing__"
 """The attribute of a decorated class that holds its `Sharing`."""
 
 METHODS = ("__enter__", "__exit__")
+HOOKS = ("start", "stop")
+"""What they call in a `StartStop`."""
 
 
 class Visits(Generic[T]):
@@ -139,8 +145,8 @@ def shared_class(
     `__exit__` do what the base itself wrote, so that an instance has one resource, started and stopped once.
 
     Raises:
-        TypeError: The class cannot be entered, cannot be changed, or its instances cannot be referenced weakly; the
-            check cannot be called, or the linger is no number.
+        TypeError: The class cannot be entered, is asynchronous, cannot be changed, or its instances cannot be
+            referenced weakly; the check cannot be called, or the linger is no number.
         ValueError: The linger is negative or NaN.
     """
     _refuse_unfit(cls)
@@ -159,7 +165,7 @@ def shared_class(
 
 
 def _methods(
-    cls: type[SupportsEnter[Any]], sharing: Sharing[object]
+    cls: type[SupportsEnter[object]], sharing: Sharing[object]
 ) -> tuple[Callable[[object], object], Callable[[object, object, object, object], object]]:
     """Return the `__enter__` and the `__exit__` that a decorated class gets."""
 
@@ -209,6 +215,9 @@ def _refuse_unfit(cls: type) -> None:
             )
         if getattr(found, "__isabstractmethod__", False):
             raise TypeError(f"{method} of {cls!r} is abstract: decorate the classes that write it")
+    for method in (*METHODS, *HOOKS) if StartStop in cls.__mro__ else METHODS:
+        if inspect.iscoroutinefunction(getattr(cls, method)):
+            raise TypeError(f"{method} of {cls!r} is asynchronous: nobody would await it, so write a plain `def`")
     if not cls.__weakrefoffset__:
         raise TypeError(
             f"there are no weak references to instances of {cls!r}, so that they cannot be shared: "
@@ -261,7 +270,9 @@ def resource_of(instance: SupportsEnter[T]) -> SharedResource[T]:
 class StartStop(ABC):
     """A base class for what has `start()` and `stop()`: entering it starts it and gives itself, leaving it stops it.
 
-    If `start` raises, `stop` is not called.
+    If `start` raises, `stop` is not called. What a with-body raises goes on, and `stop` is not told of it. Nor is an
+    `__exit__` that a class writes itself, once the class is decorated with `@refcounted_resource`: it always gets
+    (None, None, None), and what it returns is ignored.
 
     Example:
         >>> from refcount import StartStop

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from refcount._checks import check_integer
 from refcount._errors import OverflowException, ReleasedError, UnderflowException
@@ -131,7 +131,7 @@ class Refcounter:
 
     def __getstate__(self) -> tuple[dict[str, object], dict[str, object]]:
         # As `object` would for a class with slots, which a subclass may have; less what only this very counter has.
-        state = object.__getstate__(self)
+        state = cast("tuple[dict[str, object], dict[str, object]] | dict[str, object]", object.__getstate__(self))
         attributes, slots = state if isinstance(state, tuple) else (state, {})
         return {name: value for name, value in attributes.items() if name not in _OWN}, slots
 

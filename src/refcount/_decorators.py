@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-C = TypeVar("C", bound=SupportsEnter[Any])
+C = TypeVar("C", bound=SupportsEnter[Any])  # with `object`, pyright would see two overloads overlap
+
+# Elsewhere `Any` is what the overloads say exactly, and the one implementation of all of them cannot.
 
 WHAT = "@refcounted_resource"
 
@@ -130,7 +132,7 @@ def refcounted_resource(
     key: Callable[..., Hashable] | None = None,
     capacity: int | None = None,
     when_full: Literal["wait", "raise"] = "wait",
-) -> Any:
+) -> object:
     """Share what a generator function yields, or what the instances of a class are.
 
     Of a function, each call gives a lease instead of running it. The first lease for some arguments runs the function
@@ -146,7 +148,9 @@ def refcounted_resource(
     decorated as well, but nothing asynchronous. For methods there is `refcounted_method`.
 
     A class stays the class, and the with-statement of each of its instances becomes shared: the first entry runs its
-    own `__enter__`, the last exit its own `__exit__`. It takes neither `key`, `capacity` nor `when_full`.
+    own `__enter__`, the last exit its own `__exit__`. That always gets (None, None, None), whatever a with-body raised,
+    and what it returns is ignored: one consumer's error is not the others'. So a class that rolls back when the body
+    raises, or swallows what it raised, is not one to share. A class takes neither `key`, `capacity` nor `when_full`.
 
     Args:
         source: What is decorated; left out, a decorator with the options that were given is returned.

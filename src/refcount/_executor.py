@@ -82,8 +82,11 @@ class LeasedExecutor(Executor):
         self._pool.put(partial(carry_out, future, fn, *args, **kwargs))
         return future
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> Never:
-        """Refuse: its leases say when it is over."""
+    def __repr__(self) -> str:
+        return f"<executor of {self._pool.name}>"
+
+    def shutdown(self, *args: object, **kwargs: object) -> Never:
+        """Refuse, whatever the arguments: its leases say when it is over."""
         raise RuntimeError(
             f"{self._pool.name} is shared: it is shut down by the end of its last lease, not by a consumer"
         )

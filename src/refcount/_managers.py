@@ -22,6 +22,8 @@ V_co = TypeVar("V_co", covariant=True)
 ManagerT = TypeVar("ManagerT")
 SameManagerT = TypeVar("SameManagerT")
 
+# A demand is declared on a class that its types do not know: `Any` is what that class and its subclasses manage.
+
 # The first is what a lambda is inferred to be, the second lets a method of the manager's own class be a hook.
 Hook = Callable[["InstanceManager[Any]"], object] | Callable[[ManagerT], object]
 
@@ -159,10 +161,10 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
         except KeyError:
             raise TypeError(f"{self!r} was assigned to its class after {instance!r} was made") from None
 
-    def __set__(self, instance: InstanceManager[Any], value: Never, /) -> Never:
+    def __set__(self, instance: object, value: Never, /) -> Never:
         raise AttributeError(f"{self!r} of {instance!r} cannot be set to {value!r}: it follows the managed instances")
 
-    def __delete__(self, instance: InstanceManager[Any], /) -> Never:
+    def __delete__(self, instance: object, /) -> Never:
         raise AttributeError(f"{self!r} of {instance!r} cannot be deleted: it follows the managed instances")
 
     def __repr__(self) -> str:
@@ -191,6 +193,8 @@ class InstanceManager(Generic[T]):
     In a forked child it has the same instances, and they demand the same, but nothing has begun: no hook has run, there
     is no value, and nothing will be released. A demand begins when an instance is added that has it, or looked at again
     with `refresh`.
+
+    It can be neither copied nor pickled: a copy would share what it holds, or have lost it.
 
     Args:
         instances: What to manage from the start.
@@ -240,6 +244,12 @@ class InstanceManager(Generic[T]):
         if self._roster is None:
             raise RuntimeError(f"{type(self).__qualname__}.__init__ has not called super().__init__() yet")
         return self._roster
+
+    def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
+        raise TypeError(
+            f"{self!r} cannot be copied or pickled, for what its demands hold would be shared or lost: "
+            "make another one for the same instances"
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} of {0 if self._roster is None else len(self._roster)} instances>"

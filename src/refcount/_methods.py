@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 from refcount._arguments import Arguments, signature_of
 from refcount._checks import check_callable, check_name
-from refcount._functions import plain_name
+from refcount._functions import function_of, name_of, plain_name
 from refcount._keyed import Family, Terms
 from refcount._per_instance import PerInstance
 from refcount._protocols import SupportsEnter
@@ -89,7 +89,6 @@ class ResourceMethod(Wrapping[P], Generic[P, T_co]):
         )
 
 
-@public
 class _Bound(Resource[P, T_co]):
     """The method of one instance; made anew at each access, as methods are."""
 
@@ -105,7 +104,8 @@ class _Bound(Resource[P, T_co]):
             return getattr, (self.__self__, self.__func__._self_attribute or self.__name__)
 
 
-# The options and their types are those of `refcounted_resource` in `_decorators`: keep the two lists alike.
+# The options and their types are those of `refcounted_resource` in `_decorators`: keep the two lists alike. `Any` is
+# what the overloads say exactly, and the one implementation of all of them cannot.
 
 
 @overload
@@ -198,7 +198,7 @@ def refcounted_method(
     key: Callable[..., Hashable] | None = None,
     capacity: int | None = None,
     when_full: Literal["wait", "raise"] = "wait",
-) -> Any:
+) -> object:
     """Share what a generator method yields: `refcounted_resource` for methods.
 
     Each instance has resources of its own, one for each distinct set of arguments. They are found by attribute access,
@@ -207,6 +207,9 @@ def refcounted_method(
     not idle, and not otherwise. In a subclass, the method that overrides and the one that is overridden are two.
 
     Instances must allow weak references: a class with `__slots__` needs `__weakref__` among them.
+
+    Write `@refcounted_method` above `@override`, which pyright refuses to see above it. For mypy, a method with
+    `**kwargs` must say that it takes its instance by position: `self, /, **kwargs`.
 
     Args:
         source: The method; left out, a decorator with the options that were given is returned.
@@ -259,7 +262,9 @@ def _without_instance(source: Callable[..., object]) -> inspect.Signature:
     signature = signature_of(source)
     parameters = list(signature.parameters.values())
     if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
-        raise TypeError(f"what {WHAT} decorates must be a method, which takes its instance first, not {source!r}")
+        raise TypeError(
+            f"{WHAT} needs a method, which takes its instance first; `{name_of(function_of(source))}` does not"
+        )
     if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
         del parameters[0]
     return signature.replace(parameters=parameters)

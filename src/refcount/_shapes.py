@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
-C = TypeVar("C", bound=SupportsEnter[Any])
+C = TypeVar("C", bound=SupportsEnter[Any])  # with `object`, pyright would see two overloads overlap
 
 
 class Decorator(Protocol):

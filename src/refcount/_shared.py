@@ -1,9 +1,9 @@
 """`SharedResource`: something that is started for its first consumer, shared by all, and stopped after the last."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from refcount._checks import check_callable, check_seconds, check_timeout
+from refcount._checks import check_callable, check_name, check_seconds, check_timeout
 from refcount._driver import Driver
 from refcount._functions import name_of
 from refcount._lease import Lease
@@ -34,7 +34,7 @@ class SharedResource(Generic[T_co]):
         overlap: Start a new generation at once while the old one still stops, instead of waiting for it.
 
     Raises:
-        TypeError: The opener or the check cannot be called, or the linger is no number.
+        TypeError: The opener or the check cannot be called, the name is no string, or the linger is no number.
         ValueError: The linger is negative or NaN.
 
     The idea is that of grpc-java's `SharedResourceHolder` and Effect's `RcRef`.
@@ -69,6 +69,7 @@ class SharedResource(Generic[T_co]):
         check_callable("the opener of a shared resource", opener)
         if check is not None:
             check_callable("check", check)
+        check_name(type(self).__name__, name)
         self._driver = Driver(
             opener,
             name_of(opener) if name is None else name,
@@ -79,9 +80,8 @@ class SharedResource(Generic[T_co]):
             owner=self,
         )
 
-    @classmethod
+    @staticmethod
     def of(
-        cls,
         factory: Callable[[], T],
         *,
         start: Callable[[T], object] | None = None,
@@ -102,8 +102,11 @@ class SharedResource(Generic[T_co]):
             check: As in `SharedResource`.
             overlap: As in `SharedResource`.
 
+        Returns:
+            A plain `SharedResource`, of subclasses as well.
+
         Raises:
-            TypeError: The factory or a hook cannot be called.
+            TypeError: The factory or a hook cannot be called, the name is no string, or the linger is no number.
             ValueError: The linger is negative or NaN.
 
         Example:
@@ -130,6 +133,15 @@ class SharedResource(Generic[T_co]):
             {}
         """
         return Lease(self, self._driver)
+
+    if not TYPE_CHECKING:  # which refuses the with-statement of what was not called
+
+        def __enter__(self):
+            raise TypeError(
+                f"{self.name} is not a context manager, calling it gives one: write `with resource() as value:`"
+            )
+
+        __exit__ = None  # so that `isinstance(resource, AbstractContextManager)` says no
 
     def __repr__(self) -> str:
         return f"<SharedResource {self.name}, {self.state.value}, usecount={self.usecount}>"

@@ -1,8 +1,9 @@
 """What can be decorated: functions whose call gives a generator, or another iterator, or a context manager.
 
 A generator function and a function that `contextlib.contextmanager` has wrapped are known when the decorator sees them;
-any other Python function is taken at its word, the annotation of what it returns. Only what has no annotations, such as
-a builtin, or one that cannot be evaluated yet, is let through; then the first start finds out.
+any other `def` is taken at its word, the annotation of what it returns, and refused without one: most often it forgot
+to yield. Let through is what cannot say what it returns (a lambda, a builtin), and what says nothing by it (`Any`, a
+union, a name that cannot be evaluated yet); then the first start finds out.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import GeneratorType
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from refcount._checks import check_callable
-from refcount._functions import async_manager_code, code_of, function_of, manager_code
+from refcount._functions import async_manager_code, code_of, function_of, manager_code, name_of
 from refcount._openers import Opener, Yielding
 from refcount._protocols import SupportsEnter
 from refcount._wrapping import Wrapping
@@ -49,46 +50,43 @@ def _generator(iterator: Iterator[T]) -> Generator[T, None, object]:
 
 def check_source(decorator: str, source: object) -> None:
     """Raise `TypeError`, naming `decorator` and `source`, unless a call of it may give what can be shared."""
-    what = f"what {decorator} decorates"
-    if isinstance(source, staticmethod | classmethod):
-        raise TypeError(f"{what} must be the function itself, not {source!r}: write the other decorator above")
+    kind = type(source)
+    if kind is staticmethod or kind is classmethod:
+        raise TypeError(f"@{kind.__name__} must stand above {decorator}, not below it: `{name_of(source)}`")
     if inspect.isclass(source):
-        raise TypeError(f"{what} must be a function, not {source!r}")
+        raise TypeError(f"{decorator} needs a function; `{name_of(source)}` is a class")
     if isinstance(source, Wrapping):
-        raise TypeError(f"{what} must not be decorated so already: {source.__qualname__}")
-    check_callable(what, source)
+        raise TypeError(f"{decorator} needs a function that is not shared already; `{source.__qualname__}` is")
+    check_callable(f"what {decorator} decorates", source)
     function = function_of(source)
+    returned = None if _yields(function) else _returned(function)
+    if _is_asynchronous(function) or (returned is not None and issubclass(returned, _ASYNC)):
+        raise TypeError(f"{decorator} cannot share asynchronous functions yet: `{name_of(function)}` is one")
+    if returned is not None and not issubclass(returned, _SHARED):
+        raise TypeError(
+            f"{decorator} needs a generator function, or one whose annotation says that it returns a context manager; "
+            f"`{name_of(function)}` is neither"
+        )
+
+
+def _yields(function: Callable[..., object]) -> bool:
+    return inspect.isgeneratorfunction(function) or code_of(function) is manager_code
+
+
+def _is_asynchronous(function: Callable[..., object]) -> bool:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise _asynchronous(what, source)
-    if code_of(function) is async_manager_code:
-        raise _asynchronous(what, source)
-    if not inspect.isgeneratorfunction(function) and code_of(function) is not manager_code:
-        _check_annotation(what, source, function)
+        return True
+    return code_of(function) is async_manager_code
 
 
-def _check_annotation(what: str, source: object, function: Callable[..., object]) -> None:
-    """Look at what `function` says that it returns."""
-    returned = _returned(function)
-    if not isinstance(returned, type) or issubclass(returned, _SHARED):
-        return
-    if issubclass(returned, _ASYNC):
-        raise _asynchronous(what, source)
-    raise TypeError(
-        f"{what} must be a generator function, or return a context manager and say so in its annotation: "
-        f"{source!r} does not"
-    )
-
-
-def _returned(function: Callable[..., object]) -> object:
-    """Return the class of what `function` returns by its annotation; `object` without one, None if it is unknown."""
-    if inspect.isgeneratorfunction(inspect.unwrap(function)) or code_of(function) is None:
+def _returned(function: Callable[..., object]) -> type | None:
+    """Return the class of what `function` returns by its annotation; `object` without one, None if it cannot say."""
+    unwrapped = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(unwrapped) or code_of(function) is None or name_of(unwrapped).endswith("<lambda>"):
         return None
     try:
         hint = typing.get_type_hints(function).get("return", object)
     except Exception:  # a name that is not there yet, or only for checkers
         return None
-    return typing.get_origin(hint) or hint
-
-
-def _asynchronous(what: str, source: object) -> TypeError:
-    return TypeError(f"{what} must not be asynchronous, there are only resources for threads so far: {source!r}")
+    returned = typing.get_origin(hint) or hint
+    return returned if isinstance(returned, type) and returned is not Any else None  # `Any` is a class of its own

@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from functools import wraps
 from inspect import Parameter
 from types import FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from refcount._checks import check_callable
 from refcount._functions import async_manager_code, code_of, function_of, manager_code, name_of
@@ -18,11 +18,6 @@ from refcount._protocols import Uses1, Uses2, Uses3, Uses4, Uses5
 from refcount._public import public
 from refcount._shared import SharedResource
 
-if TYPE_CHECKING:
-    from refcount._resource import Resource
-
-P = ParamSpec("P")
-R = TypeVar("R")
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -32,60 +27,62 @@ E = TypeVar("E")
 MOST = 5
 """How many resources `uses` takes: each number needs a signature of its own."""
 
-OWNERS = ("self", "cls")
+OWNERS = ("self", "cls", "_self", "_cls", "mcs", "mcls")
 """What the first parameter of a method is called; the values come after it."""
 
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
-Source = Callable[[], Lease[Any]]
+Source = Callable[[], Lease[object]]
+
+# `Any`, since it depends on the kind of the function, which only `inspect` tells, how what its call gives is used.
+Function = Callable[..., Any]
 
 
 @overload
-def uses(a: Resource[[], A] | SharedResource[A], /) -> Uses1[A]: ...
+def uses(a: Callable[[], Lease[A]], /) -> Uses1[A]: ...
 @overload
-def uses(a: Resource[[], A] | SharedResource[A], b: Resource[[], B] | SharedResource[B], /) -> Uses2[A, B]: ...
+def uses(a: Callable[[], Lease[A]], b: Callable[[], Lease[B]], /) -> Uses2[A, B]: ...
 @overload
-def uses(
-    a: Resource[[], A] | SharedResource[A],
-    b: Resource[[], B] | SharedResource[B],
-    c: Resource[[], C] | SharedResource[C],
-    /,
-) -> Uses3[A, B, C]: ...
+def uses(a: Callable[[], Lease[A]], b: Callable[[], Lease[B]], c: Callable[[], Lease[C]], /) -> Uses3[A, B, C]: ...
 @overload
 def uses(
-    a: Resource[[], A] | SharedResource[A],
-    b: Resource[[], B] | SharedResource[B],
-    c: Resource[[], C] | SharedResource[C],
-    d: Resource[[], D] | SharedResource[D],
+    a: Callable[[], Lease[A]],
+    b: Callable[[], Lease[B]],
+    c: Callable[[], Lease[C]],
+    d: Callable[[], Lease[D]],
     /,
 ) -> Uses4[A, B, C, D]: ...
 @overload
 def uses(
-    a: Resource[[], A] | SharedResource[A],
-    b: Resource[[], B] | SharedResource[B],
-    c: Resource[[], C] | SharedResource[C],
-    d: Resource[[], D] | SharedResource[D],
-    e: Resource[[], E] | SharedResource[E],
+    a: Callable[[], Lease[A]],
+    b: Callable[[], Lease[B]],
+    c: Callable[[], Lease[C]],
+    d: Callable[[], Lease[D]],
+    e: Callable[[], Lease[E]],
     /,
 ) -> Uses5[A, B, C, D, E]: ...
 @public
-def uses(*resources: Source) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def uses(*resources: Source) -> Callable[[Function], Function]:
     """Decorate a function so that it holds leases while it runs, and gets their values as its first arguments.
 
     Callers do not pass these arguments, and the function's signature does not show them. The leases are taken in order
     and given back in reverse order when the function ends, however it ends.
 
-    - A method, whose first parameter is called `self` or `cls`, gets the values after that. `@staticmethod` and
-      `@classmethod` go above `@uses(...)`, as do `@contextmanager` and `@refcounted_resource`.
+    - A method gets the values after its first parameter, which is what makes it one: it is called `self` or `cls`
+      (or `_self`, `_cls`, `mcs`, `mcls`). Whatever else the first parameter is called, it gets the first value. Types
+      cannot tell one from the other: checkers let the values come second in a function as well.
+    - `@staticmethod` and `@classmethod` go above `@uses(...)`, as do `@contextmanager` and `@refcounted_resource`.
     - A generator holds its leases from the first `next()` until it ends, raises or is closed, and takes none if it is
       never started. So does an asynchronous one; if it is left early, close it with `aclose()`, as any other.
     - A coroutine holds its leases from the first `await` to its end.
     - Taking a lease waits for the start or the stop that it needs. In a coroutine or an asynchronous generator that
       blocks the event loop meanwhile.
+    - Of a function with `**kwargs`, mypy wants to be told that the values come by position: write `conn, /, **kwargs`.
 
     Args:
-        *resources: One to five shared resources, or decorated functions without parameters. Of one that has some, give
-            the resource behind a call: `camera.resource(0)`.
+        *resources: One to five shared resources, decorated functions that need no arguments, or anything else that
+            gives a lease when called. Of a function that needs some, give the resource behind a call, as in
+            `camera.resource(0)`, or a call to be made each time, as in `functools.partial(camera, 0)`.
 
     Raises:
         TypeError: There are no resources, or more than five; one of them is no resource, or cannot be called without
@@ -108,7 +105,7 @@ def uses(*resources: Source) -> Callable[[Callable[..., Any]], Callable[..., Any
     for resource in resources:
         _refuse_unfit(resource)
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Function) -> Function:
         return _inject(function, resources)
 
     return decorate
@@ -119,11 +116,11 @@ class Holding:
 
     __slots__ = ("_leases",)
 
-    def __init__(self, resources: tuple[Source, ...], function: Callable[..., object]) -> None:
+    def __init__(self, resources: tuple[Source, ...], function: Function) -> None:
         # All are made before any is held, so that whatever happens is answered by releasing all.
         self._leases = [_lease(resource, function) for resource in resources]
 
-    def __enter__(self) -> list[Any]:
+    def __enter__(self) -> list[object]:
         try:
             return [lease.__enter__() for lease in self._leases]
         except BaseException:
@@ -136,7 +133,7 @@ class Holding:
         _release(self._leases)
 
 
-def _lease(resource: Source, function: Callable[..., object]) -> Lease[Any]:
+def _lease(resource: Source, function: Function) -> Lease[object]:
     lease = resource()
     if not _is_lease(lease):
         raise TypeError(f"{name_of(function)} uses {_name(resource)}, which gave no lease but {lease!r}")
@@ -147,7 +144,7 @@ def _is_lease(thing: object) -> bool:
     return isinstance(thing, Lease)
 
 
-def _release(leases: list[Lease[Any]]) -> None:
+def _release(leases: list[Lease[object]]) -> None:
     """Give back all `leases`, the last one first, even if the stops of some raise."""
     if leases:
         try:
@@ -156,7 +153,7 @@ def _release(leases: list[Lease[Any]]) -> None:
             _release(leases[:-1])
 
 
-def _inject(function: Callable[..., Any], resources: tuple[Source, ...]) -> Callable[..., Any]:
+def _inject(function: Function, resources: tuple[Source, ...]) -> Function:
     """Return what calls `function` with the values of `resources`, and looks like it but for their parameters."""
     _refuse_no_function(function)
     parameters = _parameters(function)
@@ -191,28 +188,29 @@ def _refuse_no_function(thing: object) -> None:
         )
 
 
-def _wrapper(function: Callable[..., Any], resources: tuple[Source, ...], place: int) -> Callable[..., Any]:
+def _wrapper(function: Function, resources: tuple[Source, ...], place: int) -> Function:
     """Return a function of the same kind as `function`, so that `inspect` tells the truth about it."""
 
-    def filled(values: list[Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def filled(values: list[object], args: tuple[object, ...]) -> tuple[object, ...]:
         return (*args[:place], *values, *args[place:])
 
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         with Holding(resources, function) as values:
             return function(*filled(values, args), **kwargs)
 
-    def generate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+    def generate(*args: object, **kwargs: object) -> Generator[object, object, object]:
         with Holding(resources, function) as values:
-            source: Generator[Any, Any, Any] = function(*filled(values, args), **kwargs)
+            source: Generator[object, object, object] = function(*filled(values, args), **kwargs)
             return (yield from source)
 
-    async def run(*args: Any, **kwargs: Any) -> Any:
+    async def run(*args: object, **kwargs: object) -> object:
         with Holding(resources, function) as values:
             return await function(*filled(values, args), **kwargs)
 
-    async def generate_async(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+    async def generate_async(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
         with Holding(resources, function) as values:
-            async with aclosing(function(*filled(values, args), **kwargs)) as source:
+            generator: AsyncGenerator[object, object] = function(*filled(values, args), **kwargs)
+            async with aclosing(generator) as source:
                 with suppress(StopAsyncIteration):
                     item = await anext(source)
                     while True:  # what `yield from` does for the others
@@ -233,16 +231,16 @@ def _wrapper(function: Callable[..., Any], resources: tuple[Source, ...], place:
     return generate if inspect.isgeneratorfunction(kind) else call
 
 
-def _parameters(function: Callable[..., object]) -> list[Parameter]:
+def _parameters(function: Function) -> list[Parameter]:
     try:
         return list(inspect.signature(function).parameters.values())
     except ValueError:
-        raise TypeError(f"uses cannot see the parameters of {function!r}: decorate a function that calls it") from None
+        raise TypeError(
+            f"uses cannot see the parameters of {name_of(function)}: decorate a function that calls it"
+        ) from None
 
 
-def _filled(
-    function: Callable[..., object], parameters: list[Parameter], place: int, resources: tuple[Source, ...]
-) -> set[str]:
+def _filled(function: Function, parameters: list[Parameter], place: int, resources: tuple[Source, ...]) -> set[str]:
     """Return the names of the parameters that get the values; raise `TypeError` if there are not enough."""
     positional = [parameter.name for parameter in parameters if parameter.kind in POSITIONAL][place:]
     missing = resources[len(positional) :]

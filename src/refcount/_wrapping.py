@@ -47,7 +47,20 @@ else:
             name = self.__qualname__
             raise TypeError(f"{name} is no context manager, what it returns is: write `with {name}(...):`")
 
-        __exit__ = __aexit__ = None  # so that `isinstance(thing, AbstractContextManager)` says no
+        # So that `isinstance` says no to `AbstractContextManager`, `Sized`, `Container`, `Iterable` and their kin.
+        __exit__ = __aexit__ = __len__ = __contains__ = __iter__ = None
+
+        def __getattr__(self, name):
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                if name.startswith("_"):
+                    raise  # the repr would ask for the same, while the proxy is being made
+                raise AttributeError(f"{self!r} has no attribute {name!r}", name=name, obj=self) from None
+
+        def __dir__(self):
+            own = (name for name in dir(type(self)) if not name.startswith("_"))
+            return sorted({*dir(self.__wrapped__), *own})
 
         def __eq__(self, other, /):
             return self is other  # two decorated functions are two, though they may wrap one

@@ -1,6 +1,7 @@
 """What type checkers infer and refuse for `refcounted_attribute` and `tracked`. Checked, never run."""
 
 import threading
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar, assert_type
 
@@ -96,6 +97,11 @@ async def asynchronous() -> None:
         pass
 
 
+def delete() -> None:
+    """Do what types accept of every descriptor that has a `__delete__`, and what raises at run time."""
+    del camera.device
+
+
 # --- tracked ---
 
 
@@ -119,6 +125,23 @@ worker.needs_gpu = "yes"  # type: ignore[assignment]  # of another type
 worker.needs_gp = True  # type: ignore[attr-defined]  # a typo
 Worker.needs_gpu.vaule  # type: ignore[attr-defined]  # a typo
 tracked[bool](True)  # type: ignore[call-arg]  # no default
+
+
+@dataclass
+class Declared:
+    """Has them as fields, which may be left out."""
+
+    number: int
+    needs_gpu: tracked[bool] = tracked()  # noqa: RUF009  # it is no default that they would share
+
+
+assert_type(Declared(1, True).needs_gpu, bool)
+assert_type(Declared.needs_gpu, tracked[bool])
+Declared(1).needs_gpu = False
+
+# Mistakes.
+Declared(1, "yes")  # type: ignore[arg-type]  # of another type
+Declared(1).needs_gpu = "yes"  # type: ignore[assignment]  # of another type
 
 
 # --- StoppableThread ---

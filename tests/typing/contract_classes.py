@@ -81,7 +81,7 @@ def what_is_inferred() -> None:
 
 def what_is_refused() -> None:
     """Each mistake is an error."""
-    refcounted_resource(Unfit)  # type: ignore[type-var]  # it cannot be entered
+    refcounted_resource(Unfit)  # type: ignore[type-var]  # it cannot be entered; for `@` see `contract_mypy.py`
     Camera("front")  # type: ignore[arg-type]  # the constructor is the class's own
     Camera()  # type: ignore[call-arg]  # an argument is missing
     Camera(0).zom  # type: ignore[attr-defined]  # a typo
@@ -98,6 +98,56 @@ def what_only_the_run_time_refuses() -> None:
     """A class takes no `capacity`, `key` or `when_full`; types cannot say so, since it is a callable as well."""
     assert_type(refcounted_resource(Counter, capacity=3), Resource[[], int])
     assert_type(refcounted_resource(capacity=3)(Counter), type[Counter])
+
+
+def is_text(text: str) -> bool:
+    """Check what no class here gives."""
+    return bool(text)
+
+
+class Plain:
+    """Can be entered, and is not decorated."""
+
+    def __enter__(self) -> int:
+        return 1
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+@refcounted_resource(check=is_text)
+class WrongCheck(Plain):
+    """Gives no text; but no type says what the `__enter__` of a class gives, nor does the run time ask."""
+
+
+@refcounted_resource
+class Asynchronous:
+    """Gives a coroutine, by its types; the run time refuses it."""
+
+    async def __enter__(self) -> int:
+        return 1
+
+    async def __exit__(self, *exc: object) -> None: ...
+
+
+@refcounted_resource
+class Swallowing(Plain):
+    """Would swallow what the body raises, which it is never told of once it is decorated."""
+
+    def __exit__(self, *exc: object) -> bool:  # type: ignore[override]  # what it inherits swallows nothing
+        return True
+
+
+def known_holes() -> None:
+    """What types accept, and the run time refuses, or does not do."""
+    assert_type(WrongCheck(), WrongCheck)
+    assert_type(refcounted_resource(Plain, check=is_text), type[Plain])
+    assert_type(resource_of(Plain()), SharedResource[int])
+
+
+def after_what_swallows() -> int:  # type: ignore[return]  # types still believe that it may swallow
+    """Return, but for what the types say."""
+    with Swallowing():
+        return 1
 
 
 async def asynchronous() -> None:

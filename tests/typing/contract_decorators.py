@@ -10,7 +10,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Generic, TypeVar, assert_type
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, assert_type
 
 from refcount import Lease, Resource, ResourceMethod, SharedResource, refcounted_method, refcounted_resource
 
@@ -329,7 +329,43 @@ def refused_sources() -> None:
     refcounted_resource(3)  # type: ignore[call-overload]  # not callable
     refcounted_resource(Unfit)  # type: ignore[type-var]  # it cannot be entered
     refcounted_resource(linger=1.0)(Unfit)  # type: ignore[type-var]  # it cannot be entered
-    refcounted_resource(db)("x").valeu  # type: ignore[attr-defined]  # a lease is a context manager, so only this is wrong
+    # A hole: a call of `db` gives a lease, which is a context manager; that it is shared already, the run time tells.
+    assert_type(refcounted_resource(db)("x"), Lease[Conn])
+
+
+# A lambda has no types where nothing says which; that is how far they get. So a `def`, or the lambda in the call form.
+
+
+@refcounted_resource(key=lambda url: url)  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
+def keyed_by_lambda(url: str) -> Generator[Conn]:
+    """Have a key that takes what it gets."""
+    yield Conn()
+
+
+@refcounted_resource(check=lambda conn: conn.alive)  # type: ignore[attr-defined]  # not known to be a `Conn`
+def checked_by_lambda(url: str) -> Generator[Conn]:
+    """Have a check of what is not known yet."""
+    yield Conn()
+
+
+@refcounted_resource(check=lambda conn: True)
+def checked_by_easy_lambda(url: str) -> Generator[Conn]:
+    """Have a check that asks nothing of it."""
+    yield Conn()
+
+
+def holes_of_lambdas() -> None:
+    """With a key, any argument will do, and pyright says so above; with a check, pyright does not know the value."""
+    assert_type(keyed_by_lambda(3), Lease[Conn])
+    assert_type(checked_by_easy_lambda("x"), Lease[Conn])  # pyright: ignore[reportAssertTypeFailure]
+    checked_by_easy_lambda(3)  # type: ignore[arg-type]  # the parameters are known
+
+
+def overloaded() -> None:
+    """A hole: `ParamSpec` takes no overloads. For mypy anything goes, pyright refuses; a lambda says which it is."""
+    refcounted_resource(open)("x", "y", "z")  # pyright: ignore[reportArgumentType, reportCallIssue]
+    with refcounted_resource(lambda: open("x"))() as file:
+        assert_type(file.read(), str)
 
 
 # --- Methods --------------------------------------------------------------------------------------------------------
@@ -355,6 +391,13 @@ class Producer:
     def choosy(self, url: str, *, timeout: float = 1.0) -> Generator[Conn]:
         yield Conn()
 
+    @refcounted_method
+    def any_keyword(self, /, **options: bool) -> Generator[Conn]:
+        """Say by a slash what mypy wants to know: see `contract_mypy.py`."""
+        yield Conn()
+
+    by_lambda = refcounted_method(lambda self: contextlib.nullcontext(3))
+
 
 class Heir(Producer):
     """Overrides one of them."""
@@ -367,6 +410,15 @@ class Heir(Producer):
             yield FastConn()
 
 
+class OtherHeir(Producer):
+    """A hole of pyright's: `@override` takes what is callable for it, so it stands below, as above, or not at all."""
+
+    @override  # pyright: ignore[reportArgumentType, reportUntypedFunctionDecorator]
+    @refcounted_method
+    def feed(self) -> Generator[FastConn]:
+        yield FastConn()
+
+
 class Box(Generic[T]):
     """Is generic."""
 
@@ -376,6 +428,22 @@ class Box(Generic[T]):
     @refcounted_method
     def hold(self) -> Generator[T]:
         yield self.content
+
+    @refcounted_method
+    def add(self: Box[int], more: int) -> Generator[int]:
+        yield self.content + more
+
+
+class Feeding(Protocol):
+    """Has a method that gives something to enter."""
+
+    def feed(self) -> AbstractContextManager[Conn]: ...
+
+
+def takes_feeding(feeding: Feeding) -> None:
+    """Take anything that feeds."""
+    with feeding.feed() as conn:
+        assert_type(conn, Conn)
 
 
 class Abstract(ABC):
@@ -406,12 +474,17 @@ def methods(producer: Producer, heir: Heir, abstract: Abstract) -> None:
     assert_type(producer.channel.resources(), tuple[SharedResource[Conn], ...])
     assert_type(producer.managed("t"), Lease[Conn])
     assert_type(producer.choosy("t", timeout=2.0), Lease[Conn])
+    assert_type(producer.any_keyword(fast=True), Lease[Conn])
+    assert_type(producer.by_lambda(), Lease[int])
     assert_type(Producer.feed, ResourceMethod[[], Conn])
     assert_type(heir.feed(), Lease[FastConn])
     assert_type(heir.channel("t"), Lease[Conn])
     assert_type(abstract.feed(), Lease[Conn])
     assert_type(Box(3).hold(), Lease[int])
     assert_type(Box("x").hold.resource(), SharedResource[str])
+    # Holes: of which `Box` it is a method nobody asks; and pyright compares protocols with what is on the class.
+    assert_type(Box("x").add(3), Lease[int])
+    takes_feeding(producer)  # pyright: ignore[reportArgumentType]
 
 
 def refused_methods(producer: Producer) -> None:
@@ -420,6 +493,7 @@ def refused_methods(producer: Producer) -> None:
     producer.channel(1)  # type: ignore[arg-type]  # of the wrong type
     producer.channel("t", qo=1)  # type: ignore[call-arg]  # a typo
     producer.feed(1)  # type: ignore[call-arg]  # there are no arguments
+    producer.any_keyword(fast=1)  # type: ignore[arg-type]  # of the wrong type
     producer.feed.resorces()  # type: ignore[attr-defined]  # a typo
     producer.fed()  # type: ignore[attr-defined]  # a typo
     with producer.feed:  # type: ignore[attr-defined]  # `with producer.feed():`

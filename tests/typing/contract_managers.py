@@ -152,6 +152,11 @@ demand("needs_gqu", release=Derived.end)
 demand("x", acquire=lambda m: m.adn())  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownLambdaType]  # a typo  # fmt: skip
 
 
+def delete() -> None:
+    """Do what types accept of every descriptor that has a `__delete__`, and what raises at run time."""
+    del manager.by_name
+
+
 class NoManager:
     """Has a demand, which only managers can have."""
 

@@ -1,9 +1,10 @@
 """What type checkers infer and refuse for `uses`. Checked, never run."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from functools import partial
 from typing import Any, assert_type
 
-from refcount import SharedResource, refcounted_method, refcounted_resource, uses
+from refcount import Lease, SharedResource, refcounted_method, refcounted_resource, uses
 
 
 class Conn:
@@ -71,10 +72,27 @@ def with_argument(conn: Conn) -> Conn:
     return conn
 
 
-@uses(shard.resource(), Producer().feed)
+@uses(shard, Producer().feed)
 def with_others(first: Conn, second: Conn) -> Conn:
     """Take the value of a default, and that of an instance's own resource."""
     return first
+
+
+@uses(partial(table, "users"), lambda: table("rights"))
+def with_calls(first: Conn, second: Conn, x: int) -> Conn:
+    """Take the values of calls that are made each time."""
+    return first
+
+
+def any_table() -> Lease[Conn]:
+    """Give a lease."""
+    return table("users")
+
+
+@uses(any_table)
+def with_function(conn: Conn, x: int) -> int:
+    """Take the value of any function that gives a lease."""
+    return x
 
 
 @uses(db)
@@ -133,6 +151,8 @@ async def what_is_inferred() -> None:
     assert_type(five(b""), bytes)
     assert_type(with_argument(), Conn)
     assert_type(with_others(), Conn)
+    assert_type(with_calls(1), Conn)
+    assert_type(with_function(1), int)
     assert_type(generator(1), Iterator[str])
     assert_type(await coroutine(1), str)
     pending: Coroutine[Any, Any, str] = coroutine(1)
@@ -186,17 +206,20 @@ uses(db, cache)(wrong_order)  # type: ignore[arg-type]  # the resources stand in
 uses(db)(too_short)  # type: ignore[arg-type]  # there is no parameter for the value
 uses(db)(by_keyword)  # type: ignore[arg-type]  # values are given by position
 uses(table)  # type: ignore[arg-type]  # it needs a name: `table.resource("users")`
-uses(shard)  # pyright: ignore[reportArgumentType]  # it works, as mypy knows; for pyright write `shard.resource()`
 uses(Producer.feed)  # type: ignore[call-overload]  # it needs the instance
 uses(db())  # type: ignore[call-overload]  # a lease instead of the resource
-uses(Conn)  # type: ignore[call-overload]  # a class is no resource
+uses(Conn)  # type: ignore[arg-type]  # a class is no resource
+uses(lambda: 3)  # type: ignore[arg-type, return-value]  # what it gives is no lease
+uses(partial(table))  # pyright: ignore[reportArgumentType]  # it needs a name still, which mypy does not see
+uses(partial(table, 3))  # type: ignore[arg-type]  # of the wrong type
 uses(Cache())  # type: ignore[call-overload]  # nor is a value
 uses()  # type: ignore[call-overload]  # no resource
 uses(db, db, db, db, db, db)  # type: ignore[call-overload]  # too many
 
 
 # The known hole: types cannot tell a method from a function whose first parameter accepts anything. At run time the
-# value comes after a first parameter that is called `self` or `cls`; by the types it is that parameter.
+# value comes after a first parameter that is called `self` or `cls` or the like, and else it is that parameter's; by
+# the types it comes first where it fits, and else second.
 
 
 @uses(db)
@@ -205,7 +228,58 @@ def loose(self: object, conn: Conn, x: int) -> str:
     return f"{self}{conn}{x}"
 
 
+@uses(db)
+def second(x: int, conn: Conn) -> str:
+    """Get the value first, whatever the types say: the two are swapped."""
+    return f"{x}{conn}"
+
+
+class Misnamed:
+    """Calls its instance something else."""
+
+    @uses(db)
+    def method(this, conn: Conn, x: int) -> str:
+        """Get the value as the instance, whatever the types say."""
+        return f"{this}{conn}{x}"
+
+
+class Pool(Conn):
+    """Is itself what its method uses."""
+
+    @uses(db)
+    def borrow(self, conn: Conn, x: int) -> str:
+        """Get the value second, whatever the types say."""
+        return f"{self}{conn}{x}"
+
+
 def the_hole() -> None:
     """What works at run time is refused, and what does not is accepted."""
     loose(Owner(), 1)  # type: ignore[arg-type]  # right, but for the types
     assert_type(loose(Conn(), 1), str)
+    assert_type(second(1), str)
+    assert_type(Misnamed().method(1), str)
+    assert_type(Pool().borrow(1), str)
+
+
+# Beside `**kwargs`, a slash is for mypy, which refuses what has none: see `contract_mypy.py`.
+
+
+@uses(db)
+def with_options(conn: Conn, /, **options: bool) -> str:
+    """Take any keyword."""
+    return f"{conn}{options}"
+
+
+class Optional:
+    """The same for methods."""
+
+    @uses(db)
+    def method(self, conn: Conn, /, **options: bool) -> str:
+        """Take any keyword."""
+        return f"{conn}{options}"
+
+
+assert_type(with_options(fast=True), str)
+assert_type(Optional().method(fast=True), str)
+with_options(fast=1)  # type: ignore[arg-type]  # of the wrong type
+Optional().method(fast=1)  # type: ignore[arg-type]  # of the wrong type
