@@ -121,7 +121,7 @@ def _nothing() -> None:
 
 
 def _is_open(opened: object) -> bool:
-    """Say whether an interrupt came before `opened` was left; of other people's context managers nobody knows."""
+    """Say whether an interrupt came before `opened` was left. What is none of ours cannot tell, and counts as left."""
     if isinstance(opened, Lease):
         return opened.held
     return isinstance(opened, Yielding) and opened.state == inspect.GEN_SUSPENDED
@@ -188,8 +188,8 @@ class Tally(Generic[T, V, M]):
     def put(self, instance: T, demands: bool) -> None:
         """Let `instance` demand or not; when that is so already, nothing happens, without waiting for others."""
         key = id(instance)
-        if demands != (key in self.members or key in self._joining) or demands > self._up:
-            with self._turn: self._put(instance, demands)  # fmt: skip # noqa: E701
+        if demands != (key in self.members or key in self._joining) or (demands and not self._up):
+            with self._turn: self._put(instance, demands)  # fmt: skip # noqa: E701 # see "Tracers" in concurrency.md
 
     def _put(self, instance: T, demands: bool) -> None:
         outermost = not self._working

@@ -29,10 +29,13 @@ class RefcountedExecutor(Staffed[Executor]):
     """An executor whose threads follow the usecount: leasing it gives a `concurrent.futures.Executor`.
 
     With every lease that comes it grows at once. With every one that goes it shrinks, by threads that have finished the
-    task that they are doing; what was submitted stays in line. The release of the last lease waits until everything
-    that was submitted is done, except inside one of its own tasks; submitting later raises `RuntimeError`. `submit` and
-    `map` behave as `concurrent.futures` documents; `shutdown` raises, since the leases say when it is over. In
-    everything else it is a `SharedResource`.
+    task that they are doing; what was submitted stays in line. `submit` and `map` behave as `concurrent.futures`
+    documents; `shutdown` raises, since the leases say when it is over. In everything else it is a `SharedResource`.
+
+    The release of the last lease waits until everything that was submitted is done; submitting later raises
+    `RuntimeError`. Inside one of the executor's own tasks it does not wait: the executor counts as stopped while its
+    threads do what is left. The process does not end before that. (Two executors whose tasks release each other's last
+    lease wait for each other.)
 
     Each generation has threads of its own. A lease that comes while the last one still finishes its tasks does not wait
     for them (a task may take it), so that for this time there are more threads than asked for. After `invalidate`, the

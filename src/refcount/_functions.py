@@ -21,29 +21,27 @@ def plain_name(function: object) -> str:
 
 
 def code_of(function: object) -> object:
-    """Return the code object of a Python function; None if it is none."""
+    """Return the code object of a Python function, or None for anything else."""
     return getattr(function, "__code__", None)
 
 
-# All functions that one of these two has wrapped share one code object, which no other function has.
-
-
-@code_of
-@contextmanager
-def manager_code() -> Generator[None, None, None]:
-    """Stand for every function that `contextmanager` has wrapped."""
+def _never_called() -> Generator[None, None, None]:
     yield
 
 
-@code_of
-@asynccontextmanager
-async def async_manager_code() -> AsyncGenerator[None, None]:
-    """Stand for every function that `asynccontextmanager` has wrapped."""
+async def _never_called_either() -> AsyncGenerator[None, None]:
     yield
+
+
+MANAGER_CODE = code_of(contextmanager(_never_called))
+"""The code object that all functions which `contextmanager` has wrapped share, and no others have."""
+
+ASYNC_MANAGER_CODE = code_of(asynccontextmanager(_never_called_either))
+"""The same of `asynccontextmanager`."""
 
 
 def function_of(source: object) -> Callable[..., object]:
-    """Return what has the code and the annotations of `source`."""
+    """Return the function behind partials and callable instances, which has the code and the annotations."""
     while isinstance(source, functools.partial):
         source = source.func
     function = source if inspect.isroutine(source) else type(source).__call__

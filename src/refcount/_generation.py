@@ -32,7 +32,7 @@ class Answer(enum.Enum):
     REFUSED = "refused"
 
 
-class Life(Protocol):
+class Entered(Protocol):
     """What a driver enters to start a generation and leaves to stop it."""
 
     @property
@@ -45,7 +45,7 @@ class Life(Protocol):
         ...
 
 
-class Timer(Protocol):
+class Alarm(Protocol):
     """What a driver sets to end a linger."""
 
     @property
@@ -118,9 +118,9 @@ class Generation(HoldCounter, Generic[T_co]):
         self.error: BaseException | None = None
         self.deadline: float | None = None
         """When its linger is over, on the driver's clock; None while it does not linger."""
-        self.timer: Timer | None = None
+        self.timer: Alarm | None = None
         """What was last set to look at it; one that was set for an earlier rest will do."""
-        self.life: Life | None = None
+        self.life: Entered | None = None
         """What was entered to start it, and will be left to stop it."""
 
     @property

@@ -103,7 +103,7 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
     @overload
     def __init__(
         # The class's own variable: only then is a lambda's parameter inferred from what is declared or expected.
-        self: demand[I_contra, None],  # pyright: ignore[reportInvalidTypeVarUse]  # it works, whatever it says
+        self: demand[I_contra, None],  # pyright: ignore[reportInvalidTypeVarUse]  # but it is what infers the lambda
         needed_by: Callable[[I_contra], bool],
         /,
         *,

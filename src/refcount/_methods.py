@@ -82,7 +82,7 @@ class ResourceMethod(Wrapping[P], Generic[P, T_co]):
         if instance is None:
             return self
         return _Bound(
-            MethodType(cast("Callable[P, T_co]", self), instance),  # one that no checker shall let be called
+            MethodType(cast("Callable[P, T_co]", self), instance),  # checkers see no `__call__` on it, on purpose
             self._self_arguments,
             self._self_families.get(instance, self._self_new_family),
             MethodType(self._self_source, instance),

@@ -98,6 +98,9 @@ class Resource(Wrapping[P], Generic[P, T_co]):
     def resources(self) -> tuple[SharedResource[T_co], ...]:
         """Return the resources that are not idle, in no particular order.
 
+        A key that waits for a slot is starting, and so is not idle. One whose `state` is idle may be among them, while
+        a generation of it that was invalidated is still held.
+
         Example:
             >>> from collections.abc import Generator
             >>> from refcount import refcounted_resource

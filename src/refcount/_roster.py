@@ -1,4 +1,4 @@
-"""`Roster`: who is managed, and one thread at a time for each of them to see to what it demands.
+"""`Roster`: the managed instances; at most one thread at a time sees to what one of them demands.
 
 Interrupts. Wherever one falls, an instance is added or as before, removed or as before, and its demands agree with
 that; the thread that was interrupted sees to it before the interrupt goes on. What cannot be closed: a second interrupt
@@ -105,7 +105,7 @@ class Roster(Generic[T]):
 
     def look_again(self, instance: object) -> None:
         """A tracked attribute of `instance` was set or deleted; it need not be managed any more."""
-        known = cast("T", instance)  # or nothing will be done
+        known = cast("T", instance)  # if it is none of ours, it is not in the tables, and nothing is done
         self._work(known, lambda turn: self._recall(known, turn))
 
     def _work(self, instance: T, begin: Callable[[Turn], object]) -> None:

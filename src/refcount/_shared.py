@@ -171,7 +171,8 @@ class SharedResource(Generic[T_co]):
 
         Args:
             timeout: How many seconds to wait for a start or stop of another thread, or for a slot of a bounded
-                family. A start that this very call makes takes as long as it takes.
+                family. What this very call does itself takes as long as it takes: a start, or the stop of another key
+                that lingers and makes room.
 
         Raises:
             TimeoutError: That took longer.

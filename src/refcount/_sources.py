@@ -16,7 +16,7 @@ from types import GeneratorType
 from typing import Any, TypeVar, cast
 
 from refcount._checks import check_callable
-from refcount._functions import async_manager_code, code_of, function_of, manager_code, name_of
+from refcount._functions import ASYNC_MANAGER_CODE, MANAGER_CODE, code_of, function_of, name_of
 from refcount._openers import Opener, Yielding
 from refcount._protocols import SupportsEnter
 from refcount._wrapping import Wrapping
@@ -35,7 +35,7 @@ def opener_of(source: Source[T], args: tuple[object, ...], kwargs: Mapping[str, 
     def opener() -> AbstractContextManager[T]:
         opened = source(*args, **kwargs)
         if isinstance(opened, AbstractContextManager) or not isinstance(opened, Iterator):
-            return cast("AbstractContextManager[T]", opened)  # whoever opens it looks what it really is
+            return cast("AbstractContextManager[T]", opened)  # `open_checked` looks what it really is
         return Yielding(_generator(opened), name)
 
     return opener
@@ -70,13 +70,13 @@ def check_source(decorator: str, source: object) -> None:
 
 
 def _yields(function: Callable[..., object]) -> bool:
-    return inspect.isgeneratorfunction(function) or code_of(function) is manager_code
+    return inspect.isgeneratorfunction(function) or code_of(function) is MANAGER_CODE
 
 
 def _is_asynchronous(function: Callable[..., object]) -> bool:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return True
-    return code_of(function) is async_manager_code
+    return code_of(function) is ASYNC_MANAGER_CODE
 
 
 def _returned(function: Callable[..., object]) -> type | None:

@@ -5,6 +5,9 @@ while others are pending, a second thread stands by: if the job turns out to be 
 standby goes on with what is due, so that a stop hook that hangs delays no other resource. In the ordinary case it
 finds nothing to do and ends.
 
+What is cancelled stays in the heap until there is too much of it and all of it is dropped at once: to find a single one
+would take as long.
+
 `lost` is the one way in that takes no lock, for finalizers, which the garbage collector may run between any two lines
 of a thread that holds the lock already: it puts into a `SimpleQueue`, whose `put` is made for that, and the thread
 sleeps on that same queue.
@@ -21,7 +24,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from refcount._locks import Guard
+from refcount._locks import Guard, in_a_step
 from refcount._report import report
 
 THREAD_NAME = "refcount-timer"
@@ -31,8 +34,8 @@ PATIENCE = 0.1
 SPARE = 1.0
 """Seconds that a second thread stands by before it ends, so that quick jobs in a row do not start one each."""
 
-PURGE_AT = 64
-"""How many timers there are before those that were cancelled are looked for."""
+LITTER = 64
+"""How many timers that were cancelled are not worth looking for."""
 
 Job = Callable[[], object]
 
@@ -42,12 +45,14 @@ class Timer:
 
     Args:
         job: What to run; it takes no arguments.
+        heap: Where it is to wait.
     """
 
-    __slots__ = ("_job", "fired")
+    __slots__ = ("_heap", "_job", "fired")
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, heap: "TimerHeap") -> None:
         self._job: Job | None = job
+        self._heap = heap
         self.fired: bool = False
         """Whether it has begun to run."""
 
@@ -63,8 +68,66 @@ class Timer:
         return self._job is None
 
     def cancel(self) -> None:
-        """Let it do nothing when it is due, and keep nothing alive until then."""
+        """Let it do nothing when it is due, and keep nothing alive until then. Called anywhere, by any thread."""
         self._job = None
+        if not self.fired:
+            self._heap.note_cancelled()
+
+
+class TimerHeap:
+    """The timers of one clock, the earliest first. Those that were cancelled are hardly ever more than half of it.
+
+    Except for `note_cancelled` and `clear` all runs in steps under `guard`, none of them in the middle of another.
+
+    Args:
+        guard: The clock's.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._entries: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._cancelled = 0
+        """How many were cancelled since those were last dropped; a bound, since some may have come due meanwhile."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def due(self) -> float | None:
+        """When the earliest is due; None when there is none."""
+        return self._entries[0][0] if self._entries else None
+
+    def push(self, deadline: float, timer: Timer) -> bool:
+        """Let `timer` wait for `deadline`, and say whether it is the earliest now."""
+        self.tidy()
+        heapq.heappush(self._entries, (deadline, next(self._order), timer))
+        return self._entries[0][2] is timer
+
+    def pop(self) -> Timer:
+        """Take out the earliest; there must be one."""
+        return heapq.heappop(self._entries)[2]
+
+    def tidy(self) -> None:
+        """Drop those that were cancelled, if they are too many."""
+        if self._littered:
+            entries = [entry for entry in self._entries if not entry[2].cancelled]
+            heapq.heapify(entries)
+            self._entries, self._cancelled = entries, 0  # at once: an interrupt must not leave half a heap
+
+    def note_cancelled(self) -> None:
+        """One of them was cancelled: drop all that were, if they are too many. Called anywhere, by any thread."""
+        self._cancelled += 1  # without the lock: if another thread's count is lost by it, they are dropped later
+        if self._littered and not in_a_step():  # a finalizer in a step must not wait for this lock
+            self._guard.run(self.tidy)
+
+    def clear(self) -> None:
+        """Forget them all, for a test whose clock is to have nothing to wait for. Called anywhere, by any thread."""
+        self._guard.run(lambda: self._entries.clear())  # of the list that is in force then
+
+    @property
+    def _littered(self) -> bool:
+        return 2 * self._cancelled > len(self._entries) + LITTER
 
 
 class Clock(Protocol):
@@ -88,8 +151,7 @@ class TimerThread:
 
     def __init__(self) -> None:
         self._guard = Guard()
-        self._heap: list[tuple[float, int, Timer]] = []
-        self._order = itertools.count()
+        self._heap = TimerHeap(self._guard)
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
         self._waiting: threading.Thread | None = None
         self._recruit: threading.Thread | None = None
@@ -99,7 +161,6 @@ class TimerThread:
         self._busy_since: list[float] | None = None
         self._overtaken = 0
         """How many threads are in a job so slow that another one went on; while any is, nobody is patient."""
-        self._purge_at = PURGE_AT
 
     def now(self) -> float:
         """Return the monotonic time in seconds."""
@@ -107,7 +168,7 @@ class TimerThread:
 
     def at(self, deadline: float, job: Job) -> Timer:
         """Run `job` in the timer thread once `deadline` has come."""
-        timer = Timer(job)
+        timer = Timer(job, self._heap)
         if self._guard.mine():  # in a finalizer or a signal handler, in the middle of one of our steps
             self.lost(lambda: self._set(deadline, timer))
         else:
@@ -124,13 +185,9 @@ class TimerThread:
                 raise error
 
     def _push(self, deadline: float, timer: Timer) -> None:
-        if len(self._heap) >= self._purge_at:
-            self._heap = [entry for entry in self._heap if not entry[2].cancelled]
-            heapq.heapify(self._heap)
-            self._purge_at = max(PURGE_AT, 2 * len(self._heap))
-        heapq.heappush(self._heap, (deadline, next(self._order), timer))
-        if self._waiting is not None and self._heap[0][2] is timer:
-            self._inbox.put(None)  # it is the earliest now: wake the thread, to sleep less long
+        earliest = self._heap.push(deadline, timer)
+        if earliest and self._waiting is not None:
+            self._inbox.put(None)  # wake the thread, to sleep less long
 
     def lost(self, job: Job) -> None:
         """Run `job` soon in the timer thread; for finalizers, since it takes no lock."""
@@ -288,9 +345,9 @@ class TimerThread:
         Args:
             patient: Leave what is due to the thread that runs a job now, unless that takes long.
         """
-        if not self._heap:
+        due = self._heap.due
+        if due is None:
             return None
-        due = self._heap[0][0]
         if patient and self._busy_since is not None and not self._overtaken:
             due = max(due, self._busy_since[0] + PATIENCE)
         return max(due - self.now(), 0.0)
@@ -303,9 +360,10 @@ class TimerThread:
         return job
 
     def _pop_due(self, patient: bool) -> Job | None:
+        self._heap.tidy()
         if self._delay(patient=patient) != 0.0:
             return None
-        job = heapq.heappop(self._heap)[2]
+        job = self._heap.pop()
         if self._busy_since is not None and patient:
             self._overtaken += 1
         self._hand_over_waiting()

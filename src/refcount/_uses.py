@@ -12,7 +12,7 @@ from types import FunctionType, TracebackType
 from typing import Any, TypeVar, overload
 
 from refcount._checks import check_callable
-from refcount._functions import async_manager_code, code_of, function_of, manager_code, name_of
+from refcount._functions import ASYNC_MANAGER_CODE, MANAGER_CODE, code_of, function_of, name_of
 from refcount._lease import Lease
 from refcount._protocols import Uses1, Uses2, Uses3, Uses4, Uses5
 from refcount._public import public
@@ -175,7 +175,7 @@ def _refuse_no_function(thing: object) -> None:
     if isinstance(thing, type):
         raise TypeError(f"what uses decorates must be a function, not {thing!r}")
     check_callable("what uses decorates", thing)
-    if code_of(function_of(thing)) in (manager_code, async_manager_code):
+    if code_of(function_of(thing)) in (MANAGER_CODE, ASYNC_MANAGER_CODE):
         raise TypeError(
             f"@contextmanager must stand above @uses(...), not below it, since the leases would be over before the "
             f"with-body: {name_of(thing)}"

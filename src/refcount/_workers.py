@@ -146,8 +146,8 @@ class WorkerGroup(Staffed["WorkerGroup"]):
 
     With every lease that comes it grows at once. With every one that goes it asks workers to end, which they do when
     they have finished what they are doing; there are never more than asked for, since one that has not yet ended is
-    asked to stay first. The release of the last lease waits until all have ended. While the group lingers, the workers
-    stay as they are. In everything else it is a `SharedResource`.
+    asked to stay first. The release of the last lease waits until all have ended, except a worker that makes it itself.
+    While the group lingers, the workers stay as they are. In everything else it is a `SharedResource`.
 
     Each generation has workers of its own. A lease that comes while the workers of the last one still end does not wait
     for them (a worker may take it), so that for this time there are more threads than asked for. After `invalidate`,

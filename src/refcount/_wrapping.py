@@ -33,7 +33,7 @@ else:
     _NOT_SO = inspect.CO_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
     class _Proxy(wrapt.BaseObjectProxy):
-        """What is otherwise at run time than checkers are told."""
+        """The part that differs at run time from what checkers see."""
 
         @property
         def __code__(self):

@@ -1,14 +1,13 @@
 """Helpers for tests of code that uses shared resources: a clock that the test moves."""
 
-import heapq
-import itertools
 import math
-import threading
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from refcount._checks import check_seconds
-from refcount._timers import Clock, Job, Timer, clocks
+from refcount._locks import Guard
+from refcount._timers import Clock, Job, Timer, TimerHeap, clocks
 
 __all__ = ["ManualClock"]
 
@@ -35,10 +34,9 @@ class ManualClock:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._guard = Guard()
         self._now = 0.0
-        self._heap: list[tuple[float, int, Timer]] = []
-        self._order = itertools.count()
+        self._heap = TimerHeap(self._guard)
         self._before: list[Clock] = []
 
     def __enter__(self) -> Self:
@@ -63,9 +61,12 @@ class ManualClock:
 
     def at(self, deadline: float, job: Job) -> Timer:
         """Run `job` when the clock is moved to `deadline` or beyond; it is how resources set their timers."""
-        timer = Timer(job)
-        with self._lock:
-            heapq.heappush(self._heap, (deadline, next(self._order), timer))
+        timer = Timer(job, self._heap)
+        push = partial(self._heap.push, deadline, timer)
+        if self._guard.mine():  # in a finalizer or a signal handler, in the middle of one of our steps
+            clocks.thread.lost(lambda: self._guard.run(push))
+        else:
+            self._guard.run(push)
         return timer
 
     def advance(self, seconds: float) -> None:
@@ -85,14 +86,14 @@ class ManualClock:
             2.5
         """
         end = self._now + check_seconds("seconds", seconds)
-        while (timer := self._take_due(end)) is not None:
+        while (timer := self._guard.run(partial(self._take_due, end))) is not None:
             timer()
         self._now = end
 
     def _take_due(self, end: float) -> Timer | None:
-        with self._lock:
-            if not self._heap or self._heap[0][0] > end:
-                return None
-            deadline, _, timer = heapq.heappop(self._heap)
-            self._now = max(self._now, deadline)
-            return timer
+        self._heap.tidy()
+        due = self._heap.due
+        if due is None or due > end:
+            return None
+        self._now = max(self._now, due)
+        return self._heap.pop()
