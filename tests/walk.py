@@ -1,20 +1,21 @@
-"""Every order of events of the lifecycle: a walk through all states that a few consumers can bring the machine into.
+"""Every order of events of the lifecycle: a walk through the states that a few consumers can bring the machine into.
 
 The machine is pure, so its states can be saved, restored, compared and counted. A `World` is a machine with its
-consumers, timers and clock; it acts as a driver would. `walk` goes breadth first through everything that can happen
+consumers, timers and clock; it acts as a driver would. `Walk` goes breadth first through everything that can happen
 next, tells states apart by a fingerprint in which consumers and generations have no names (two states that differ only
-in who is who are one), and checks the rules in each.
+in who is who are one, and so are the moves of two consumers who stand alike), and checks the rules in each.
 
-The length of an order is not bounded. Only interventions are: how often somebody intervenes from outside (touch, flush,
-invalidate, close, expel, observe) on the way to a state. Without any, the consumers' own moves form a finite world,
-which is walked whole; so is what follows each intervention.
+Up to a stated number of events no order is left out, whether they are the consumers' own moves, the ends of hooks, the
+passing of time, or somebody's interventions from outside (touch, flush, invalidate, close, expel, observe), of which
+there may be any number, anywhere. Longer orders are sampled: for each further event the walk goes on from some states
+of each number of interventions, so that the many states with several do not crowd out the few with none.
 
 A rule that does not hold raises `Broken`, which names the rule and the shortest order of events that leads there.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,11 +27,14 @@ from refcount._generation import Answer, Generation, Phase, Waiter
 from refcount._holds import Hold
 from refcount._lifecycle import Lifecycle, State
 
-LINGER = 2
-"""Ticks of the world's clock, so that a touch can come between a rest and its end."""
+MORE = 2
+"""How many more events must have been walked whole after one that counts as covered."""
+
+FEW = 2
+"""The most interventions on a way that is longer than those that are walked whole."""
 
 CROWD = 3
-"""Generations at once at which nobody else comes: with overlap and stops that take for ever there is no end of them."""
+"""Generations at once at which nobody comes any more on such a way: with stops that take for ever they get no end."""
 
 ALIVE = frozenset({Phase.STARTING, Phase.UP, Phase.STOPPING})
 STEPS = {
@@ -161,6 +165,7 @@ class Event(NamedTuple):
         return self.kind in INTERVENTIONS
 
 
+ARRIVALS = ("acquires", "tries to acquire", "reads hot")
 INTERVENTIONS = ("touch", "flush", "invalidate", "close", "close by force", "expel", "observe", "observe no more")
 
 
@@ -171,10 +176,12 @@ class World:
         config: The machine's options.
         make: Makes the machine; a broken one, to test the test.
         consumers: How many there are.
+        linger: How long it lingers, in ticks of the clock. One will do: a touch can still come after the tick and
+            before the timer, so that this one is early.
     """
 
-    def __init__(self, config: Config, make: type[Machine] = Lifecycle, consumers: int = 3) -> None:
-        self.config = config
+    def __init__(self, config: Config, make: type[Machine] = Lifecycle, *, consumers: int = 3, linger: int = 1) -> None:
+        self.config, self.linger = config, linger
         self.consumers = [Consumer(token) for token in range(consumers)]
         self.timers: list[tuple[Gen, int]] = []
         self.now = 0
@@ -230,57 +237,71 @@ class World:
         return bring_back
 
     def fingerprint(self) -> Fingerprint:
-        """What is left of the state when consumers and generations lose their names."""
-        machine = self.machine
-        places = {id(g): place for place, g in enumerate(machine.generations)}
-        names: dict[object, object] = {}
-        for generation in machine.generations:
-            for door in (*generation.waiters, *generation.checkers):
-                names.setdefault(door.by, len(names))
-        for door in machine.queue:
-            names.setdefault(door.by, len(names))
-        work = [(g.worker, places[id(g)]) for g in machine.generations if g.working]
+        """What is left of the state when consumers and generations lose their names.
 
-        def about(consumer: Consumer) -> tuple[object, ...]:
-            door, eye, counter = consumer.door, consumer.eye, consumer.hold.counter
-            return (
-                -2 if door is None else 10 if door.granted else -1,
-                -2 if eye is None else places.get(id(eye), -1),
-                -2 if counter is None else places.get(id(counter), -1),
-                consumer.trying,
-                tuple(place for worker, place in work if worker == consumer.token),
-            )
-
-        placed = sorted((names[c.token], about(c)) for c in self.consumers if c.token in names)
-        loose = sorted((about(c), c.token) for c in self.consumers if c.token not in names)
-        for _, token in loose:
-            names[token] = len(names)
-        generations = tuple(
+        Those who stand in a line are told apart by their place in it. The others are only counted: two of them about
+        whom the same can be said are as good as one another.
+        """
+        machine, now = self.machine, self.now
+        all_of_them = machine.generations
+        places = self._places(all_of_them)
+        names = self._names(all_of_them)
+        about: dict[object, tuple[int, ...]] = {c.token: self._about(c, places) for c in self.consumers}
+        generations = [
             (
-                g.phase,
+                g.phase.value,
                 g.usecount,
                 g.condemned,
-                tuple(names[door.by] for door in g.waiters),
-                tuple(names[door.by] for door in g.checkers),
-                None if g.starter is None else names[g.starter.by],
-                names.get(g.worker, "x") if g.working else None,
-                None if g.deadline is None else max(g.deadline - self.now, 0),
+                tuple([names[door.by] for door in g.waiters]),
+                None if g.starter is None else names.get(g.starter.by, -1),
+                g.working and names.get(g.worker, -1),
+                None if g.deadline is None else max(g.deadline - now, 0),
                 g.timer is None or g.timer.fired,
                 g._hot,  # pyright: ignore[reportPrivateUsage]  # part of the state like any other fact
             )
-            for g in machine.generations
-        )
+            for g in all_of_them
+        ]
         return (
             machine.current is None,
             machine.closed,
             machine.forced,
             machine.observed,
-            generations,
-            tuple(names[door.by] for door in machine.queue),
-            tuple(placed),
-            tuple(local for local, _ in loose),
-            tuple(sorted({(places.get(id(g), -1), max(due - self.now, 0)) for g, due in self.timers})),
+            *generations,
+            tuple([names[door.by] for door in machine.queue]),
+            tuple([about.pop(token) for token in names]),
+            tuple(sorted(about.values())),
+            frozenset([(places.get(g, -1), max(due - now, 0)) for g, due in self.timers]),
         )
+
+    def _places(self, generations: tuple[Gen, ...]) -> dict[Gen | None, int]:
+        return {None: -2, **dict(zip(generations, count()))}
+
+    def _names(self, generations: tuple[Gen, ...]) -> dict[object, int]:
+        """Number those who stand in a line, in its order."""
+        lined = [door.by for g in generations for door in g.waiters] + [door.by for door in self.machine.queue]
+        return dict(zip(dict.fromkeys(lined), count()))
+
+    def _about(self, consumer: Consumer, places: dict[Gen | None, int]) -> tuple[int, ...]:
+        """Everything about a consumer but its place in a line."""
+        door, checked, token = consumer.door, None, consumer.token
+        waits = door is not None and not door.granted  # once it is let in, how it came makes no difference any more
+        if door is not None and door.generation is not None and door in door.generation.checkers:
+            checked = door.generation
+        return (
+            waits + (waits and consumer.trying),
+            places.get(checked, -1),
+            places.get(consumer.eye, -1),
+            places.get(consumer.hold.counter, -1),
+            *[place for g, place in places.items() if g is not None and g.worker == token and g.working],
+        )
+
+    def twins(self) -> set[int]:
+        """Those about whom nothing can be said that cannot be said about one before them: it can do what they can."""
+        generations = self.machine.generations
+        places, names = self._places(generations), self._names(generations)
+        first: dict[object, int] = {}
+        loose = [c for c in self.consumers if c.token not in names]
+        return {c.token for c in loose if first.setdefault(self._about(c, places), c.token) != c.token}
 
     # What can happen
 
@@ -299,7 +320,7 @@ class World:
 
     def _moves(self, consumer: Consumer) -> Iterator[Event]:
         machine, door, token = self.machine, consumer.door, consumer.token
-        if consumer.out and not machine.closed and len(machine.generations) < CROWD:
+        if consumer.out and not machine.closed:
             # That a closed one refuses is probed in each state.
             yield Event("acquires", lambda: self._acquire(consumer), consumer)
             if machine.current is not None:
@@ -339,7 +360,7 @@ class World:
         current = machine.current
         if current is not None:
             if current.resting:
-                yield Event("touch", lambda: machine.touch(self.now + LINGER, by))
+                yield Event("touch", lambda: machine.touch(self.now + self.linger, by))
                 yield Event("flush", lambda: machine.flush(by))
             yield Event("invalidate", lambda: machine.invalidate(by))
         if not machine.closed:
@@ -408,7 +429,7 @@ class World:
     def arm(self) -> None:
         """Set the timer that the machine asks for."""
         while (generation := self.machine.untimed) is not None:
-            due = int(self.machine.begin_linger(generation, self.now + LINGER))
+            due = int(self.machine.begin_linger(generation, self.now + self.linger))
             if (generation, due) not in self.timers:
                 self.timers.append((generation, due))
             generation.timer = Alarm(fired=False)
@@ -471,6 +492,18 @@ class Step:
         self.event.run()
         self.check()
 
+    def marks(self) -> list[str]:
+        """What has happened: the kind of the event, and what is special about it."""
+        kind, g = self.event.kind, self.event.generation
+        if g is None:
+            return [kind]
+        if kind == "timer fires":
+            was = self.before.get(g)
+            ends = was is not None and was.phase is Phase.UP and g.phase is Phase.STOPPING
+            return [kind, "linger ends" if ends else "an old timer fires"]
+        late = g is not self.current or self.closed
+        return [kind, f"{kind}, late"] if late else [kind]
+
     def check(self) -> None:
         """Check what must hold now that it has happened, and let those go who were refused."""
         self._counts()
@@ -510,6 +543,9 @@ class Step:
             if step == (Phase.UP, Phase.STOPPING):
                 needed = g.usecount or g.waiters or g.checkers
                 hold_to("no stop under a holder", not needed or machine.forced or kind == "expel", g.number)
+            if g.phase is Phase.STOPPING and was.phase is not Phase.STOPPING:
+                present = g.worker == self.token if self.token is not None else g.worker not in self.answers
+                hold_to("who ends it is to stop it", present, g.worker)
             hold_to("what is condemned stays so", g.condemned or not was.condemned, g.number)
             if was.starter is not None and g.starter is not was.starter:
                 gone = g.phase is not Phase.STARTING or (kind == "withdraws" and was.starter.by == self.token)
@@ -524,7 +560,7 @@ class Step:
         if self.event.generation is not None:
             for g, was in self.before.items():
                 if g is not self.event.generation:
-                    hold_to("identity", seen(g) == was, f"generation {g.number} was {was}, is {seen(g)}")
+                    hold_to("identity", seen(g) == was, (g.number, "was", was))
 
     def _new_starts(self) -> None:
         machine = self.world.machine
@@ -569,7 +605,7 @@ class Step:
         hold_to("detached for a reason", overtaken or why in ("invalidate", "finds it bad"), why)
         if not self.world.config.overlap:
             needed = then.usecount or then.waiters
-            hold_to("what nobody holds is waited for", bool(needed), f"generation {was.number}")
+            hold_to("what nobody holds is waited for", bool(needed), was.number)
 
     def _timer(self) -> None:
         g = self.event.generation
@@ -627,7 +663,7 @@ class Checks:
         holds = [c.hold.counter for c in self.world.consumers if c.holding]
         for g in self.world.known:
             marked = sum(counter is g for counter in holds)
-            hold_to("the usecount is the number of holds", g.usecount == marked, f"{g.usecount} for {marked}")
+            hold_to("the usecount is the number of holds", g.usecount == marked, (g.usecount, marked))
         hold_to("all holds are counted", self.world.machine.usecount == len(holds))
 
     def _places(self) -> None:
@@ -703,9 +739,9 @@ class Checks:
         """Do what must change nothing, or be refused, in any state."""
         world, machine = self.world, self.world.machine
         machine.settle(world.other())
-        hold_to("settle is idempotent", world.fingerprint() == here and not world.notes, world.notes)
         hold_to("a released lease is not held", not machine.release(Hold(), world.other()))
-        hold_to("a second release changes nothing", world.fingerprint() == here)
+        same = world.fingerprint() == here and not world.notes
+        hold_to("to settle, or to release again, changes nothing", same, world.notes)
         for consumer in world.consumers:
             inside = any(g.works_for(consumer.token) for g in machine.generations)
             if not (inside or (machine.closed and consumer.out)):
@@ -719,37 +755,53 @@ class Checks:
                     machine.withdraw(door)
                 else:
                     raise Broken(f"{refusal.__name__} where it is due")
-            hold_to("a refusal changes nothing", world.fingerprint() == here, refusal.__name__)
+        hold_to("a refusal changes nothing", world.fingerprint() == here)
         bring_back()
 
 
 @dataclass
 class Covered:
-    """What a walk has seen."""
+    """What a walk has seen.
+
+    Attributes:
+        states: How many states it has examined, each after the shortest way to it.
+        transitions: How many events it has made happen to get to them.
+        depth: Up to how many events no order is left out.
+        whole: How many of the states lie within that depth.
+        longest: The most events on the way to one.
+        next_to: The states that come right after an event with this mark (see `Step.marks`) and from which the walk has
+            gone on in every order of two more events at least.
+    """
 
     states: int = 0
     transitions: int = 0
+    depth: int = 0
+    whole: int = 0
     longest: int = 0
-
-    def __iadd__(self, other: Covered) -> Covered:
-        self.states += other.states
-        self.transitions += other.transitions
-        self.longest = max(self.longest, other.longest)
-        return self
+    next_to: defaultdict[str, set[Fingerprint]] = field(
+        default_factory=partial(defaultdict[str, set[Fingerprint]], set)
+    )
 
     def __str__(self) -> str:
-        return f"{self.states} states, {self.transitions} transitions, up to {self.longest} events from the beginning"
+        longer = f", and some up to {self.longest}" if self.longest > self.depth else ""
+        whole = f"all {self.whole} states within {self.depth} events{longer}"
+        return f"{self.states} states, {self.transitions} transitions: {whole}"
 
 
-@dataclass
-class Node:
-    """A state that was reached, and how."""
+class Node(NamedTuple):
+    """A state that was reached, and how.
+
+    Attributes:
+        bring_back: Makes it the state of the world.
+        fingerprint: Tells it from others.
+        path: The last event on the way to it, and the path before that.
+        interventions: How many lie on the way to it.
+    """
 
     bring_back: Callable[[], None]
     fingerprint: Fingerprint
-    path: tuple[Any, ...]
-    depth: int
-    interventions: int
+    path: tuple[Any, ...] = ()
+    interventions: int = 0
 
 
 def way(path: tuple[Any, ...]) -> str:
@@ -757,7 +809,7 @@ def way(path: tuple[Any, ...]) -> str:
     labels: list[str] = []
     while path:
         path, label = path
-        labels.append(label)
+        labels.append(str(label))
     return "; ".join(reversed(labels))
 
 
@@ -766,38 +818,33 @@ class Walk:
 
     Args:
         world: Where it begins.
-        interventions: How many of them may lie on the way to a state.
-        depth: How many events may; None for any number.
-        limit: After how many states to end; None for all.
+        depth: Up to how many events no order is left out.
+        longest: How many events there may be on the way to a state at all.
+        width: From how many states to go on beyond the depth, for each further event and each number of interventions.
     """
 
-    def __init__(
-        self, world: World, *, interventions: int = 1, depth: int | None = None, limit: int | None = None
-    ) -> None:
-        self.world, self.interventions, self.depth, self.limit = world, interventions, depth, limit
-        self.covered = Covered()
+    def __init__(self, world: World, *, depth: int, longest: int = 0, width: int = 0) -> None:
+        self.world, self.depth, self.longest, self.width = world, depth, longest if width else depth, width
+        self.covered = Covered(depth=depth)
+        self._reached: set[Fingerprint] = set()
         self._ends_well: dict[bool, set[Fingerprint]] = {True: set(), False: set()}
 
     def nodes(self) -> Iterator[Node]:
-        """Go on to a state that was not reached before, and check it; all of those with fewer interventions first."""
-        world = self.world
-        begin = world.fingerprint()
-        layers = [deque([Node(world.save(), begin, (), 0, 0)]), *(deque[Node]() for _ in range(self.interventions))]
-        reached = {begin}
-        for layer in layers:
-            while layer:
-                node = layer.popleft()
+        """Go on to a state that was not reached before, and check it; all of those with fewer events first."""
+        begin = Node(self.world.save(), self.world.fingerprint())
+        self._reached.add(begin.fingerprint)
+        level = [begin]
+        for events in range(self.longest + 1):
+            if events > self.depth:
+                level = self._some(level)
+            for node in level:
                 self._examine(node)
+                self._count(events)
                 yield node
-                if self.covered.states == self.limit:
-                    return
-                if node.depth == self.depth:
-                    continue
-                for event in self._events(node):
-                    then = self._after(node, event)
-                    if then.fingerprint not in reached:
-                        reached.add(then.fingerprint)
-                        layers[then.interventions].append(then)
+            if events == self.depth:
+                level = self._some(level)
+            if events < self.longest:
+                level = [then for node in level for then in self._after(node, left=self.depth - events)]
 
     def all(self) -> Covered:
         """Walk to the end."""
@@ -805,23 +852,54 @@ class Walk:
             pass
         return self.covered
 
-    def _events(self, node: Node) -> list[Event]:
-        node.bring_back()
-        return [*self.world.events(interventions=node.interventions < self.interventions)]
+    def _some(self, level: list[Node]) -> list[Node]:
+        """Some states of each number of interventions, from all over the level, since neighbours are much alike."""
+        chosen: list[Node] = []
+        for interventions in range(FEW + 1):
+            layer = [node for node in level if node.interventions == interventions]
+            chosen += layer[:: max(1, -(-len(layer) // max(1, self.width)))]
+        return chosen
 
-    def _after(self, node: Node, event: Event) -> Node:
-        path = (node.path, str(event))
+    def _after(self, node: Node, *, left: int) -> Iterator[Node]:
+        """The states one event further that were not reached before; so many events are left to the depth."""
+        for event in self._events(node, within=left > 0):
+            node.bring_back()
+            marks = self._take(node, event)
+            fingerprint = self.world.fingerprint()
+            if left > MORE:
+                for mark in marks:
+                    self.covered.next_to[mark].add(fingerprint)
+            if fingerprint not in self._reached:
+                self._reached.add(fingerprint)
+                path = (node.path, str(event))
+                yield Node(self.world.save(), fingerprint, path, node.interventions + event.intervenes)
+
+    def _events(self, node: Node, *, within: bool) -> list[Event]:
+        """What can happen there, once for all consumers who stand alike."""
         node.bring_back()
-        with explained(path):
-            Step(self.world, event).take()
+        twins = self.world.twins()
+        crowded = not within and len(self.world.machine.generations) >= CROWD
+        return [
+            event
+            for event in self.world.events()
+            if not (event.who is not None and event.who.token in twins) and not (crowded and event.kind in ARRIVALS)
+        ]
+
+    def _take(self, node: Node, event: Event) -> list[str]:
+        """Let it happen; return its marks."""
+        with explained((node.path, event)):
+            step = Step(self.world, event)
+            step.take()
         self.covered.transitions += 1
-        return Node(
-            self.world.save(), self.world.fingerprint(), path, node.depth + 1, node.interventions + event.intervenes
-        )
+        return step.marks()
+
+    def _count(self, events: int) -> None:
+        covered = self.covered
+        covered.states += 1
+        covered.whole += events <= self.depth
+        covered.longest = events
 
     def _examine(self, node: Node) -> None:
-        self.covered.states += 1
-        self.covered.longest = max(self.covered.longest, node.depth)
         node.bring_back()
         with explained(node.path):
             checks = Checks(self.world)
@@ -840,6 +918,8 @@ class Walk:
             if here in known:
                 break
             passed.append(here)
+            if here not in self._reached:  # else it has its turn in the walk
+                Checks(world).check()
             event = next(self._homeward(patient=patient), None)
             if event is None:
                 machine = world.machine
@@ -847,7 +927,6 @@ class Walk:
                 hold_to("all comes to rest", machine.idle and machine.quiet and not machine.usecount, machine.state)
                 break
             Step(world, event).take()
-            Checks(world).check()
         else:
             raise Broken("all comes to rest", "it goes on and on")
         known.update(passed)

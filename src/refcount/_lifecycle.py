@@ -239,6 +239,7 @@ class Lifecycle(Generic[T]):
 
     def release(self, hold: Hold[Generation[T]], by: object) -> bool:
         """Give back what `hold` holds, if anything; say whether this call did."""
+        self._count_changed()  # what an interrupted thread has left unnoted, which would be merged with this
         released = hold.counter is not None and hold.counter.give(hold)
         self.settle(by)
         return released
