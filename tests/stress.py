@@ -1,17 +1,18 @@
 """Everything at once, for as long as one likes: ``python -m tests.stress --seconds 600``.
 
-Threads come and go on resources of every kind (plain, lingering, overlapping, checked, observed, of a bounded family),
-acquire with and without timeouts, try, nest, lose leases, invalidate, flush, touch and close, while hooks and checks
-fail at random. Then all of it is let go, and what must hold is checked:
+Threads come and go on resources of every kind (plain, lingering, overlapping, checked, observed) and on the keys of
+families with all of these options, with and without a capacity. They acquire with and without timeouts, try, nest, lose
+leases, observe, invalidate, flush, touch and close, by force too, while hooks and checks fail at random. Then all of it
+is let go, and what must hold is checked:
 
 - each start has its one stop, and nothing is alive;
 - no two of one resource were alive at once where that is promised, and never more than its capacity of a family;
-- a value was alive whenever somebody held it;
+- a value was alive whenever somebody held it, unless it was closed by force;
 - an observer saw each change once, in order;
-- nobody holds anything, no thread is left, and nothing raised what it must not raise.
+- nobody holds anything, no slot of a family is lost, no thread is left, and nothing raised what it must not raise.
 
-The last line has the figures. The exit status is not 0 when something did not hold, or when nothing moved for a while;
-then the stacks of all threads are printed.
+The last line has the figures. The exit status is not 0 when something did not hold, when somebody waited in vain, or
+when a thread did not move for a while; then the stacks of all threads are printed.
 """
 
 import argparse
@@ -26,22 +27,23 @@ import threading
 import time
 import traceback
 import warnings
+from collections import Counter, deque
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
-from refcount import CapacityError, ClosedError, Lease, SharedResource, State, refcounted_resource
+from refcount import CapacityError, ClosedError, Lease, Resource, SharedResource, State, refcounted_resource
 from refcount._timers import THREAD_NAME
 
 STUCK = 30.0
 """Seconds without a single turn of any thread after which the run counts as hung."""
 
+LONG = 20.0
+"""Seconds within which every consumer is served, and everything that is closed stops."""
+
 FAIL = 0.02
 """How often a hook or a check fails."""
-
-CAPACITY = 3
-KEYS = 6
 
 
 class HookError(Exception):
@@ -76,44 +78,52 @@ class Figures:
 
 
 class Thing:
-    """A value that knows whether it is alive."""
+    """A value that knows whether it is alive.
 
-    def __init__(self) -> None:
+    Args:
+        key: that of its family, if it has one.
+    """
+
+    def __init__(self, key: int) -> None:
+        self.key = key
         self.alive = True
 
 
+class Bounds(NamedTuple):
+    """How many things may be alive at once; None for any number."""
+
+    things: int | None = None
+    keys: int | None = None
+    things_of_a_key: int | None = None
+
+
 class Site:
-    """The hooks of one resource, which fail at random and count.
+    """The hooks of a resource or of a family, which fail at random and count.
 
     Args:
         name: names it in complaints.
         figures: where it counts.
         seed: for its failures.
-        most: how many of its things may be alive at once; None for any number.
+        bounds: how many of its things may be alive at once.
     """
 
-    def __init__(self, name: str, figures: Figures, seed: int, most: int | None = 1) -> None:
+    def __init__(self, name: str, figures: Figures, seed: int, bounds: Bounds) -> None:
         self.name = name
         self.alive: set[Thing] = set()
         self._figures = figures
         self._dice = random.Random(f"{seed}/{name}")
-        self._most = most
+        self._bounds = bounds
         self._lock = threading.Lock()
 
     @contextmanager
-    def open(self) -> Generator[Thing]:
+    def open(self, key: int = 0) -> Generator[Thing]:
         """Start, yield, stop; both hooks take a moment now and then."""
         self._dawdle()
         if self._fails():
             self._figures.count("failures")
             raise HookError(f"the start of {self.name}")
-        thing = Thing()
-        with self._lock:
-            self.alive.add(thing)
-            alive = len(self.alive)
-        self._figures.count("starts")
-        if self._most is not None and alive > self._most:
-            self._figures.complain(f"{alive} of {self.name} were alive at once")
+        thing = Thing(key)
+        self._begins(thing)
         yield thing
         self._figures.count("stops")
         if not thing.alive:
@@ -133,6 +143,16 @@ class Site:
             raise HookError(f"the check of {self.name}")
         return thing.alive and not self._fails()
 
+    def _begins(self, thing: Thing) -> None:
+        with self._lock:
+            self.alive.add(thing)
+            keys = Counter(other.key for other in self.alive)
+        self._figures.count("starts")
+        alive = Bounds(keys.total(), len(keys), keys[thing.key])
+        for what, number, most in zip(Bounds._fields, alive, self._bounds, strict=True):
+            if most is not None and number is not None and number > most:
+                self._figures.complain(f"{number} {what} of {self.name} were alive at once")
+
     def _fails(self) -> bool:
         return self._dice.random() < FAIL
 
@@ -142,27 +162,49 @@ class Site:
 
 
 class Observed:
-    """Looks at what an observer is told."""
+    """Looks at what an observer is told.
 
-    def __init__(self, name: str, figures: Figures) -> None:
-        self._name = name
+    Args:
+        resource: what it observes.
+        figures: where it complains.
+        last: the usecount at its beginning; None if that is not known.
+    """
+
+    def __init__(self, resource: SharedResource[Thing], figures: Figures, last: int | None) -> None:
+        self.name = resource.name
+        self.last = last
         self._figures = figures
-        self.last = 0
+        self.end = resource.observe(self._look)
 
-    def __call__(self, usecount: int) -> None:
-        if abs(usecount - self.last) != 1:
-            self._figures.complain(f"an observer of {self._name} was told {usecount} after {self.last}")
+    def told_all(self) -> bool:
+        """Say whether it was told of the end, if of anything, now that nobody holds what it observes."""
+        return self.last in (None, 0)
+
+    def _look(self, usecount: int) -> None:
+        if self.last is not None and abs(usecount - self.last) != 1:
+            self._figures.complain(f"an observer of {self.name} was told {usecount} after {self.last}")
         self.last = usecount
 
 
 class Kind(NamedTuple):
-    """Options of one resource of the run, and what threads do to it."""
+    """Options of one resource or family of the run, and what threads do to it."""
 
     linger: float = 0.0
     overlap: bool = False
     checked: bool = False
     observed: bool = False
     invalidated: bool = False
+    keys: int = 0
+    """How many keys the family has; 0 for a resource without a family."""
+    capacity: int | None = None
+    when_full: Literal["wait", "raise"] = "wait"
+    keys_closed: bool = False
+    """Whether single keys are closed, and not only the whole family."""
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether no two generations of one resource may be alive at once, since none is ever detached."""
+        return not (self.invalidated or self.checked or self.overlap)
 
 
 KINDS = [
@@ -170,20 +212,31 @@ KINDS = [
     Kind(observed=True),
     Kind(linger=0.0005),
     Kind(linger=0.002, observed=True),
-    Kind(linger=2.0, checked=True),
+    Kind(linger=0.5, checked=True),
     Kind(invalidated=True),
     Kind(linger=0.001, invalidated=True),
     Kind(overlap=True, invalidated=True),
     Kind(linger=0.001, overlap=True, checked=True, invalidated=True, observed=True),
+    Kind(keys=6, capacity=3, linger=0.0005),
+    Kind(keys=6, capacity=3, linger=0.0005, when_full="raise", keys_closed=True, invalidated=True),
+    Kind(keys=6, capacity=3, linger=0.5, observed=True, keys_closed=True),
+    Kind(keys=4, capacity=2, linger=0.001, overlap=True, checked=True, invalidated=True, keys_closed=True),
+    Kind(keys=4, capacity=2, overlap=True, invalidated=True, observed=True, when_full="raise", keys_closed=True),
+    Kind(keys=4, linger=0.001, overlap=True, checked=True, invalidated=True, keys_closed=True),
 ]
-"""Where nothing is detached (no invalidation, no check, no overlap) no two may be alive at once.
+"""The linger of half a second is one that hardly ever ends; its last deadline keeps the timer thread that long."""
 
-The linger of 2 s is one that hardly ever ends; its last deadline keeps the timer thread that long.
-"""
+
+class Close(Protocol):
+    """Closes something."""
+
+    def __call__(self, timeout: float, *, force: bool) -> None:
+        """Close it; see `SharedResource.close`."""
+        ...
 
 
 class Target:
-    """One resource of a kind; when it has been closed, the next one of the same kind takes its place.
+    """One resource or family of a kind; when it was closed, the next one of the same kind takes its place.
 
     Args:
         kind: its options.
@@ -194,19 +247,164 @@ class Target:
 
     def __init__(self, kind: Kind, number: int, figures: Figures, seed: int) -> None:
         self.kind = kind
-        name = f"resource {number}"
-        alone = not (kind.invalidated or kind.checked or kind.overlap)
-        self.site = Site(name, figures, seed, 1 if alone else None)
-        self.resource = SharedResource(
+        self.name = f"{'family' if kind.keys else 'resource'} {number}"
+        self.site = Site(self.name, figures, seed, self._bounds())
+        self.forced = False
+        """Whether all of it was closed by force."""
+        self.observed: list[Observed] = []
+        self._figures = figures
+        self._forced: set[SharedResource[Thing]] = set()
+        self._begin()
+
+    @property
+    def refusals(self) -> tuple[type[Exception], ...]:
+        """What a consumer may get instead of a lease, or while giving it back."""
+        full = (CapacityError,) if self.kind.when_full == "raise" else ()
+        return (HookError, ClosedError, *full)
+
+    def stopped_by_force(self, resource: SharedResource[Thing]) -> bool:
+        """Say whether `resource`, which is one of its own, may be stopped under its holders."""
+        return self.forced or resource in self._forced
+
+    def pick(self, dice: random.Random) -> SharedResource[Thing]:
+        """Return any of its resources."""
+        raise NotImplementedError
+
+    def enter(self, dice: random.Random) -> Lease[Thing]:
+        """Return a lease on any of its resources, as a call does."""
+        raise NotImplementedError
+
+    def resources(self) -> tuple[SharedResource[Thing], ...]:
+        """Return those that are not idle, or all of them."""
+        raise NotImplementedError
+
+    def close(self, timeout: float, *, force: bool) -> None:
+        """Close all of it."""
+        raise NotImplementedError
+
+    def _bounds(self) -> Bounds:
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _watch(self, resource: SharedResource[Thing], usecount: int | None) -> None:
+        if self.kind.observed:
+            self.observed.append(Observed(resource, self._figures, usecount))
+
+
+class Plain(Target):
+    """One resource."""
+
+    def pick(self, dice: random.Random) -> SharedResource[Thing]:
+        return self._resource
+
+    def enter(self, dice: random.Random) -> Lease[Thing]:
+        return self._resource()
+
+    def resources(self) -> tuple[SharedResource[Thing], ...]:
+        return (self._resource,)
+
+    def close(self, timeout: float, *, force: bool) -> None:
+        self.forced = self.forced or force
+        self._resource.close(timeout, force=force)
+
+    def _bounds(self) -> Bounds:
+        return Bounds(things=1 if self.kind.one_at_a_time else None)
+
+    def _begin(self) -> None:
+        kind = self.kind
+        self._resource = SharedResource(
             self.site.open,
-            name=name,
+            name=self.name,
             linger=kind.linger,
             overlap=kind.overlap,
             check=self.site.check if kind.checked else None,
         )
-        self.observer = Observed(name, figures)
-        if kind.observed:
-            self.resource.observe(self.observer)
+        self._watch(self._resource, 0)
+
+
+class Keyed(Target):
+    """A family."""
+
+    def pick(self, dice: random.Random) -> SharedResource[Thing]:
+        return self._family.resource(dice.randrange(self.kind.keys))
+
+    def enter(self, dice: random.Random) -> Lease[Thing]:
+        return self._family(dice.randrange(self.kind.keys))
+
+    def resources(self) -> tuple[SharedResource[Thing], ...]:
+        return self._family.resources()
+
+    def close(self, timeout: float, *, force: bool) -> None:
+        self.forced = self.forced or force
+        self._family.close(timeout, force=force)
+
+    def close_key(self, key: int, timeout: float, *, force: bool) -> None:
+        """Close one key; the next call with it gets a new resource."""
+        resource = self._family.resource(key)
+        if force:
+            self._forced.add(resource)
+        try:
+            resource.close(timeout, force=force)
+        finally:
+            self._watch_key(key)
+
+    def fill(self) -> None:
+        """Hold as many keys as its capacity allows: so no slot was lost."""
+        with ExitStack() as stack:
+            for key in range(self.kind.capacity or 0):
+                until_it_starts(partial(self._family.resource(key).acquire, LONG), stack)
+
+    def _bounds(self) -> Bounds:
+        kind = self.kind
+        return Bounds(
+            things=kind.capacity if kind.one_at_a_time else None,
+            keys=kind.capacity,
+            things_of_a_key=1 if kind.one_at_a_time and not kind.keys_closed else None,
+        )
+
+    def _begin(self) -> None:
+        self._family = self._share()
+        for key in range(self.kind.keys):
+            self._watch_key(key)
+
+    def _watch_key(self, key: int) -> None:
+        with suppress(ClosedError):  # all of it is
+            self._watch(self._family.resource(key), None)  # somebody may hold it already
+
+    def _share(self) -> Resource[[int], Thing]:
+        kind = self.kind
+        if kind.checked:
+            return refcounted_resource(
+                name=self.name,
+                linger=kind.linger,
+                overlap=kind.overlap,
+                check=self.site.check,
+                capacity=kind.capacity,
+                when_full=kind.when_full,
+            )(self.site.open)
+        return refcounted_resource(
+            name=self.name,
+            linger=kind.linger,
+            overlap=kind.overlap,
+            capacity=kind.capacity,
+            when_full=kind.when_full,
+        )(self.site.open)
+
+
+def until_it_starts(acquire: Callable[[], Lease[Thing]], stack: ExitStack) -> None:
+    """Acquire, again if its start fails, and leave the lease to `stack`, whatever its stop raises."""
+    while True:
+        with suppress(HookError):
+            lease = acquire()
+            break
+
+    def release() -> None:
+        with suppress(HookError):
+            lease.release()
+
+    stack.callback(release)
 
 
 class Stress:
@@ -224,22 +422,12 @@ class Stress:
         self._numbers = itertools.count(1)
         self._targets = [self._make(kind) for kind in KINDS]
         self._retired: list[Target] = []
-        self._family_site = Site("family", self.figures, seed, CAPACITY)
-        self._family = refcounted_resource(name="family", linger=0.0005, capacity=CAPACITY)(self._open_key)
-        self._impatient_site = Site("impatient", self.figures, seed, CAPACITY)
-        self._impatient = refcounted_resource(name="impatient", capacity=CAPACITY, when_full="raise")(self._open_other)
+        self._observed: deque[Observed] = deque()
+        self._lock = threading.Lock()
         self._turns = [0] * threads
 
-    def _open_key(self, _key: int) -> Generator[Thing]:
-        with self._family_site.open() as thing:
-            yield thing
-
-    def _open_other(self, _key: int) -> Generator[Thing]:
-        with self._impatient_site.open() as thing:
-            yield thing
-
     def _make(self, kind: Kind) -> Target:
-        return Target(kind, next(self._numbers), self.figures, self._seed)
+        return (Keyed if kind.keys else Plain)(kind, next(self._numbers), self.figures, self._seed)
 
     def note_unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
         """Errors that have nobody to go to are those of the hooks, and no others."""
@@ -248,6 +436,7 @@ class Stress:
 
     def run(self, seconds: float) -> None:
         """Let the threads loose for that long, then let everything go and look."""
+        gc.freeze()  # what is there now: so that it takes no time to collect what is lost
         threads = [
             threading.Thread(target=self._come_and_go, args=(number,), name=f"stress-{number}", daemon=True)
             for number in range(len(self._turns))
@@ -278,84 +467,56 @@ class Stress:
 
     def _come_and_go(self, number: int) -> None:
         dice = random.Random(f"{self._seed}/{number}")
-        acts: list[tuple[float, Callable[[random.Random], object]]] = [
-            (30, self._enter),
-            (15, self._acquire),
+        acts: list[tuple[float, Callable[[random.Random, Target], object]]] = [
+            (40, self._enter),
+            (20, self._acquire),
             (15, self._try),
             (8, self._nest),
-            (10, self._enter_family),
-            (6, self._acquire_family),
-            (6, self._enter_impatient),
-            (4, self._disturb),
+            (6, self._disturb),
+            (1, self._observe),
             (1, self._lose),
+            (0.6, self._close_key),
             (0.2, self._close),
         ]
         weights = [weight for weight, _ in acts]
         while not self._over.is_set():
             ((_, act),) = dice.choices(acts, weights)
+            target = dice.choice(self._targets)
             try:
-                act(dice)
-            except (HookError, ClosedError, TimeoutError, CapacityError):
-                pass
+                with suppress(*target.refusals):
+                    act(dice, target)
             except BaseException:
                 self.figures.complain(traceback.format_exc())
             self._turns[number] += 1
 
-    def _hold(self, thing: Thing, dice: random.Random) -> None:
-        """Be inside a with-body for a moment."""
+    def _hold(self, lease: Lease[Thing], target: Target, dice: random.Random) -> None:
+        """Hold for a moment; what somebody holds is alive, unless it was closed by force."""
+        thing = lease.value
         self.figures.count("holds")
         if dice.random() < 0.02:
             time.sleep(dice.random() * 0.003)
+        if not thing.alive and not target.stopped_by_force(lease.resource):
+            self.figures.complain(f"what a holder of {lease.resource} had was stopped")
 
-    def _still(self, thing: Thing, target: Target | None = None) -> None:
-        """What somebody holds is alive, unless it was closed by force."""
-        if not thing.alive and (target is None or target.resource.state is not State.CLOSED):
-            self.figures.complain("a holder's value was stopped")
+    def _take(self, resource: SharedResource[Thing], timeout: float | None) -> Lease[Thing] | None:
+        """Return a lease, or None if the timeout was so short that it may be over; else waiting in vain is an error."""
+        try:
+            return resource.acquire(timeout)
+        except TimeoutError:
+            if timeout == LONG:
+                self.figures.complain(f"a consumer of {resource} waited in vain")
+            return None
 
-    def _enter(self, dice: random.Random) -> None:
-        target = dice.choice(self._targets)
-        with target.resource() as thing:
-            self._hold(thing, dice)
-            self._still(thing, target)
+    def _enter(self, dice: random.Random, target: Target) -> None:
+        # Without a timeout: `_watch` sees who is stuck.
+        with (lease := target.enter(dice)):
+            self._hold(lease, target, dice)
 
-    def _acquire(self, dice: random.Random) -> None:
-        target = dice.choice(self._targets)
-        lease = target.resource.acquire(timeout=dice.choice([0.0, 0.001, 5.0, None]))
-        self._hold(lease.value, dice)
-        self._still(lease.value, target)
-        self._give_back(lease)
-
-    def _try(self, dice: random.Random) -> None:
-        target = dice.choice(self._targets)
-        lease = target.resource.try_acquire()
+    def _acquire(self, dice: random.Random, target: Target) -> None:
+        lease = self._take(target.pick(dice), dice.choice([0.0, 0.001, 0.003, LONG, None]))
         if lease is not None:
-            with lease as thing:
-                self._hold(thing, dice)
-                self._still(thing, target)
-
-    def _nest(self, dice: random.Random) -> None:
-        first, second = dice.choice(self._targets), dice.choice(self._targets)
-        with first.resource() as thing:
-            with second.resource() as other:
-                self._hold(other, dice)
-                self._still(other, second)
-            self._still(thing, first)
-
-    def _enter_family(self, dice: random.Random) -> None:
-        with self._family(dice.randrange(KEYS)) as thing:
-            self._hold(thing, dice)
-            self._still(thing)
-
-    def _acquire_family(self, dice: random.Random) -> None:
-        lease = self._family.resource(dice.randrange(KEYS)).acquire(timeout=dice.choice([0.0, 0.002, 5.0]))
-        self._hold(lease.value, dice)
-        self._still(lease.value)
-        self._give_back(lease)
-
-    def _enter_impatient(self, dice: random.Random) -> None:
-        with self._impatient(dice.randrange(KEYS)) as thing:
-            self._hold(thing, dice)
-            self._still(thing)
+            self._hold(lease, target, dice)
+            self._give_back(lease)
 
     def _give_back(self, lease: Lease[Thing]) -> None:
         try:
@@ -365,27 +526,75 @@ class Stress:
             if lease.release() or lease.held:
                 self.figures.complain("a lease was released twice")
 
-    def _disturb(self, dice: random.Random) -> None:
-        target = dice.choice(self._targets)
-        acts = [target.resource.flush, target.resource.touch]
-        if target.kind.invalidated:
-            acts += [target.resource.invalidate] * 2
-        act = dice.choice(acts)
-        if act == target.resource.invalidate:
-            self.figures.count("invalidations")
-        act()
+    def _try(self, dice: random.Random, target: Target) -> None:
+        lease = target.pick(dice).try_acquire()
+        if lease is not None:
+            with lease:
+                self._hold(lease, target, dice)
 
-    def _lose(self, dice: random.Random) -> None:
-        cycle: list[object] = [dice.choice(self._targets).resource.acquire(timeout=1.0)]
+    def _nest(self, dice: random.Random, first: Target) -> None:
+        """Hold two. Who has a slot does not wait long for another one: its holder may wait for the first."""
+        second = dice.choice(self._targets)
+        with suppress(*second.refusals), (outer := first.enter(dice)):
+            inner = self._take(second.pick(dice), 0.005 if second.kind.keys else LONG)
+            if inner is not None:
+                with inner:
+                    self._hold(inner, second, dice)
+            self._hold(outer, first, dice)
+
+    def _disturb(self, dice: random.Random, target: Target) -> None:
+        resource = self._one_in_use(dice, target)
+        what = dice.choice(["flush", "touch", "wait", *["invalidate"] * 3 * target.kind.invalidated])
+        if what == "flush":
+            resource.flush()
+        elif what == "touch":
+            resource.touch()
+        elif what == "wait":
+            with suppress(TimeoutError):
+                resource.wait_stopped(0.001)
+        else:
+            self.figures.count("invalidations")
+            resource.invalidate()
+
+    def _one_in_use(self, dice: random.Random, target: Target) -> SharedResource[Thing]:
+        in_use = target.resources()
+        return dice.choice(in_use) if in_use else target.pick(dice)
+
+    def _observe(self, dice: random.Random, target: Target) -> None:
+        """Begin to observe in the middle of it all, and end an older observation."""
+        self._observed.append(Observed(self._one_in_use(dice, target), self.figures, None))
+        if len(self._observed) > 10:
+            self._observed.popleft().end()
+
+    def _lose(self, dice: random.Random, target: Target) -> None:
+        cycle: list[object] = [self._take(target.pick(dice), LONG)]
         cycle.append(cycle)
         self.figures.count("lost")
+        del cycle
+        gc.collect()  # at once: it may have a slot that all others wait for, and who waits collects nothing
 
-    def _close(self, dice: random.Random) -> None:
-        place = dice.randrange(len(self._targets))
-        target = self._targets[place]
-        self._targets[place] = self._make(target.kind)
-        self._retired.append(target)
-        target.resource.close(dice.choice([0.0, 1.0]), force=dice.random() < 0.5)
+    def _close_key(self, dice: random.Random, target: Target) -> None:
+        if isinstance(target, Keyed) and target.kind.keys_closed:
+            key = dice.randrange(target.kind.keys)
+            self._shut(dice, target, partial(target.close_key, key))
+
+    def _close(self, dice: random.Random, target: Target) -> None:
+        with self._lock:
+            if target in self._retired:
+                return
+            self._targets[self._targets.index(target)] = self._make(target.kind)
+            self._retired.append(target)
+        self._shut(dice, target, target.close)
+
+    def _shut(self, dice: random.Random, target: Target, close: Close) -> None:
+        timeout = dice.choice([0.0, 0.001, LONG])
+        try:
+            close(timeout, force=dice.random() < 0.5)
+        except* HookError:
+            pass
+        except* TimeoutError:
+            if timeout == LONG:
+                self.figures.complain(f"the close of {target.name} waited in vain")
 
     # What must hold in the end
 
@@ -393,10 +602,9 @@ class Stress:
         gc.collect()
         for target in (*self._targets, *self._retired):
             self._examine_target(target)
-        for family, site in ((self._family, self._family_site), (self._impatient, self._impatient_site)):
-            patiently(f"{site.name} to be idle", partial(self._is_over, family.close))
-            self._expect(not site.alive, f"{len(site.alive)} of {site.name} are alive")
-            self._expect(not family.resources(), f"{site.name} remembers {family.resources()}")
+        for observed in self._observed:
+            patiently(f"an observer of {observed.name} to be told", observed.told_all)
+        faulthandler.cancel_dump_traceback_later()
         self._expect(self.figures["starts"] == self.figures["stops"], "starts and stops differ")
         self._expect(self.figures["holds"] > 0, "nobody held anything")
         patiently(
@@ -404,20 +612,30 @@ class Stress:
         )
 
     def _examine_target(self, target: Target) -> None:
-        resource = target.resource
-        patiently(f"{resource} to be released", lambda: resource.usecount == 0)
-        patiently(f"{resource} to stop", lambda: self._is_over(lambda: resource.close(0.0)))
-        self._expect(not target.site.alive, f"{len(target.site.alive)} of {resource} are alive")
-        patiently(f"the observer of {resource} to be told", lambda: target.observer.last == 0)
+        faulthandler.dump_traceback_later(2 * STUCK, exit=True)  # nobody else watches this thread
+        patiently(f"{target.name} to be released", lambda: not any(each.usecount for each in target.resources()))
+        if isinstance(target, Keyed) and target not in self._retired:
+            try:
+                target.fill()
+            except (CapacityError, TimeoutError) as error:
+                self.figures.complain(f"a slot of {target.name} is lost: {error}")
+        patiently(f"{target.name} to stop", partial(self._is_over, target))
+        self._expect(not target.site.alive, f"{len(target.site.alive)} of {target.name} are alive")
+        self._expect(all(each.state is State.CLOSED for each in target.resources()), f"{target.name} is open")
+        for observed in target.observed:
+            patiently(f"the observer of {observed.name} to be told", observed.told_all)
+            observed.end()
+        self._expect(isinstance(target, Plain) or not target.resources(), f"{target.name} remembers its keys")
 
-    def _is_over(self, close: Callable[[], object]) -> bool:
+    def _is_over(self, target: Target) -> bool:
+        over = True
         try:
-            close()
-        except TimeoutError:
-            return False
-        except HookError:
+            target.close(0.0, force=False)
+        except* TimeoutError:
+            over = False
+        except* HookError:
             pass
-        return True
+        return over
 
     def _expect(self, holds: bool, complaint: str) -> None:
         if not holds:

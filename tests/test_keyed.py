@@ -3,10 +3,13 @@
 import gc
 import itertools
 import math
+import random
 import threading
 import warnings
 import weakref
+from collections import Counter
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,12 +20,12 @@ from refcount._capacity import Capacity, Slot
 from refcount._driver import Driver
 from refcount._keyed import Family, Terms
 from refcount._openers import Opener, Yielding
-from refcount._timers import THREAD_NAME
+from refcount._timers import LITTER, THREAD_NAME, TimerHeap, clocks
 from refcount.testing import ManualClock
 from tests.programs import run_program
 from tests.shaking import run_threads, shaken
 from tests.test_interrupts import Interruption, Points
-from tests.watched import WAIT, Thing, Watched, until, waiting
+from tests.watched import WAIT, Thing, Watched, own_timers, until, waiting
 
 SOON = 0.05
 """Seconds that a test waits to see a timeout come."""
@@ -198,6 +201,26 @@ def test_an_idle_key_takes_no_memory() -> None:
     assert len(vars(cameras.family)["_members"].valuerefs()) == 0
 
 
+def test_idle_keys_leave_no_timers_behind() -> None:
+    """Thousands of keys that were used, and stopped long before their linger was over, leave no heap of timers."""
+    with own_timers():
+        cameras = Cameras(linger=3600.0)
+        for key in range(2000):
+            cameras[key].acquire().release()
+        waited = timers_waiting()
+        for resource in cameras.family.resources():
+            resource.flush()
+        assert waited == 2000
+        assert timers_waiting() <= LITTER
+    assert cameras.up == []
+
+
+def timers_waiting() -> int:
+    """How many timers wait in the heap of the clock in force; nothing public shows it."""
+    heap: TimerHeap = vars(clocks.clock)["_heap"]
+    return len(heap)
+
+
 def test_an_idle_resource_stays_while_somebody_refers_to_it() -> None:
     """Whoever keeps the resource and whoever asks for the key get the same one."""
     cameras = Cameras()
@@ -347,6 +370,22 @@ def test_a_key_in_use_is_never_stopped_for_another() -> None:
             cameras[key].acquire().release()
         assert cameras.log == ["+0", "+1", "-1", "+2", "-2", "+3"]
     cameras.family.close()
+
+
+def test_a_key_that_would_not_make_room_is_not_stopped_for_another() -> None:
+    """What lingers of a key with an older generation that is still held would free no slot: it stays up."""
+    cameras = Cameras(capacity=1, linger=math.inf, when_full="raise")
+    held = cameras[0].acquire()
+    cameras[0].invalidate()
+    cameras[0].acquire().release()
+    with pytest.raises(CapacityError):
+        cameras[1].acquire()
+    assert cameras.log == ["+0", "+0"]
+    held.release()
+    with cameras[1]():  # now it does
+        assert cameras.log == ["+0", "+0", "-0", "-0", "+1"]
+    cameras.family.close()
+    assert is_empty(cameras)
 
 
 def test_a_key_that_begins_to_linger_makes_room_for_who_waits() -> None:
@@ -909,7 +948,7 @@ def test_the_bound_holds_when_shaken(seed: int, linger: float, overlap: bool) ->
 
     def consume(first: int) -> None:
         for step in range(6):
-            with cameras[(first + step) % 4]() as thing:
+            with cameras[(first + step) % 4].acquire(timeout=WAIT) as thing:
                 assert thing.alive
 
     with shaken(seed):
@@ -942,6 +981,103 @@ def test_nobody_is_forgotten_when_waiters_give_up(seed: int) -> None:
             *[lambda key=key: impatient(key) for key in (0, 1)], *[lambda key=key: patient(key) for key in (2, 3)]
         )
     cameras.family.close(timeout=WAIT)
+    assert cameras.alive == 0
+    assert is_empty(cameras)
+
+
+class Tally:
+    """Counts the keys of which a thing is alive, and knows what may be stopped under its holders."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self.forced: set[SharedResource[Thing]] = set()
+        self._lock = threading.Lock()
+        self._alive: Counter[int] = Counter()
+
+    def start(self, key: int) -> None:
+        """A thing of `key` is alive from now on."""
+        with self._lock:
+            self._alive[key] += 1
+            self.most = max(self.most, len(+self._alive))
+
+    def stop(self, key: int) -> None:
+        """It is not any more."""
+        with self._lock:
+            self._alive[key] -= 1
+
+    def close(self, resource: SharedResource[Thing], *, force: bool) -> None:
+        """Close it and wait for nobody."""
+        if force:
+            self.forced.add(resource)
+        with suppress(TimeoutError):
+            resource.close(timeout=0.0, force=force)
+
+    def visit(self, resource: SharedResource[Thing]) -> None:
+        """Hold it for a moment; who waits in vain gets a `TimeoutError`."""
+        with suppress(ClosedError):
+            lease = resource.acquire(timeout=WAIT)
+            assert lease.value.alive or resource in self.forced
+            assert lease.release()
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("linger", [0.0, math.inf])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bound_holds_whatever_happens_to_the_keys(seed: int, linger: float, overlap: bool) -> None:
+    """Keys are invalidated, flushed and closed, by force too, while others wait for their slots: none is lost."""
+    tally = Tally()
+    cameras = Cameras(tally.start, tally.stop, capacity=2, linger=linger, overlap=overlap)
+
+    def disturb(dice: random.Random, resource: SharedResource[Thing]) -> None:
+        what = dice.randrange(5)
+        if what < 2:
+            resource.invalidate()
+        elif what < 3:
+            resource.flush()
+        else:
+            tally.close(resource, force=what == 3)
+
+    def work(number: int) -> None:
+        dice = random.Random(f"{seed}/{number}")
+        for _ in range(8):
+            tally.visit(cameras[dice.randrange(4)])
+            disturb(dice, cameras[dice.randrange(4)])
+
+    with shaken(seed):
+        run_threads(*[partial(work, number) for number in range(4)])
+    cameras.family.close(timeout=WAIT)
+    assert tally.most == 2
+    assert cameras.alive == 0
+    assert is_empty(cameras)
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_family_closed_amid_the_crowd(seed: int, force: bool) -> None:
+    """Whoever is in the middle of it, everybody is served or refused, everything stops, and no slot is kept."""
+    tally = Tally()
+    cameras = Cameras(tally.start, tally.stop, capacity=2, linger=math.inf)
+    refused: list[int] = []
+
+    def work(number: int) -> None:
+        dice = random.Random(f"{seed}/{number}")
+        try:
+            while True:
+                lease = cameras[dice.randrange(4)].acquire(timeout=WAIT)
+                assert lease.value.alive or force
+                assert lease.release()
+        except ClosedError:
+            refused.append(number)
+
+    def close() -> None:
+        for number in range(4):
+            cameras[number].acquire(timeout=WAIT).release()
+        cameras.family.close(WAIT, force=force)
+
+    with shaken(seed):
+        run_threads(close, *[partial(work, number) for number in range(4)])
+    assert sorted(refused) == [0, 1, 2, 3]
+    assert tally.most == 2
     assert cameras.alive == 0
     assert is_empty(cameras)
 

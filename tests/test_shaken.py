@@ -8,11 +8,12 @@ import contextlib
 import itertools
 import random
 from collections.abc import Callable, Generator
+from functools import partial
 from types import CodeType
 
 import pytest
 
-from refcount import ClosedError, SharedResource, State
+from refcount import ClosedError, RefcountError, SharedResource, State
 from refcount._generation import Phase, Waiter
 from refcount._holds import HoldCounter
 from refcount._lifecycle import Lifecycle
@@ -29,6 +30,10 @@ def shaking(seed: int, *also: CodeType) -> Generator[None]:
     """Shake, and leave no timer thread behind that goes on shaking."""
     with shaken(seed, also=also), own_timers():
         yield
+
+
+class HookError(Exception):
+    """What failing hooks raise; not an `OSError`, which the `TimeoutError` of who waits in vain is as well."""
 
 
 class Crowd:
@@ -63,7 +68,7 @@ class Crowd:
             for _ in range(turns):
                 try:
                     self._turn(dice)
-                except OSError:
+                except HookError:
                     self.failures += 1
                 except ClosedError:
                     self.refusals += 1
@@ -109,21 +114,60 @@ def test_coming_and_going(seed: int) -> None:
 
 
 def test_coming_and_going_unshaken() -> None:
-    """The same in plain threads, 8 x 10,000 holds."""
+    """The same in plain threads, each of whose 10,000 holds is of a kind that its own dice choose."""
     watched = Watched()
     resource = SharedResource(watched.open)
 
-    def work() -> None:
-        for _ in range(5_000):
-            with resource() as thing:
-                assert thing.alive
-            resource.acquire().release()
+    def work(number: int) -> int:
+        dice, holds = random.Random(number), 0
+        while holds < 10_000:
+            holds += dice.choice(WAYS)(resource)
+        return holds
 
-    run_threads(*[work] * 8, timeout=50.0)
+    holds = run_threads(*[partial(work, number) for number in range(8)], timeout=50.0)
+    assert min(holds) >= 10_000
     assert resource.usecount == 0
     assert resource.state is State.IDLE
     assert watched.starts == watched.stops
     assert watched.most == 1
+
+
+def enter(resource: SharedResource[Thing]) -> int:
+    """Hold it inside a with-statement; return how many holds that were, as all ways do."""
+    with resource() as thing:
+        assert thing.alive
+    return 1
+
+
+def acquire(resource: SharedResource[Thing]) -> int:
+    """Hold it from an acquire to a release."""
+    lease = resource.acquire(timeout=40.0)
+    assert lease.value.alive
+    assert lease.release()
+    return 1
+
+
+def nest(resource: SharedResource[Thing]) -> int:
+    """Hold it twice, and give the outer hold back first."""
+    outer = resource.acquire()
+    with resource() as thing:
+        assert outer.release()
+        assert thing.alive
+    return 2
+
+
+def try_to_acquire(resource: SharedResource[Thing]) -> int:
+    """Hold it if it is up."""
+    lease = resource.try_acquire()
+    if lease is None:
+        return 0
+    with lease as thing:
+        assert thing.alive
+    assert not lease.release()
+    return 1
+
+
+WAYS: list[Callable[[SharedResource[Thing]], int]] = [enter, acquire, nest, try_to_acquire]
 
 
 @pytest.mark.parametrize("overlap", [False, True])
@@ -187,11 +231,11 @@ def test_failing_starts_and_stops(seed: int) -> None:
 
     def start() -> None:
         if dice.random() < 0.5:
-            raise OSError("start")
+            raise HookError("start")
 
     def stop(_thing: Thing) -> None:
         if dice.random() < 0.4:
-            raise OSError("stop")
+            raise HookError("stop")
 
     watched = Watched(start, stop)
     failures = 0
@@ -244,13 +288,17 @@ def test_what_observers_see(seed: int) -> None:
 # --- Broken variants: the runs above must catch them ------------------------------------------------------------------
 
 
+WHAT_BREAKS = (AssertionError, RefcountError, TimeoutError)
+"""How a broken counter or machine shows; anything else is an error of the test."""
+
+
 def caught(seeds: range, watched_run: Callable[[int], Watched]) -> bool:
     """Whether any of the runs fails, or lets two be alive at once."""
     for seed in seeds:
         try:
             with shaking(seed, NoLock.__enter__.__code__):
                 watched = watched_run(seed)
-        except Exception:  # what is broken may fail in any way
+        except WHAT_BREAKS:
             return True
         if watched.most > 1:
             return True
@@ -322,6 +370,16 @@ def test_a_second_first_consumer_that_does_not_wait_is_caught(monkeypatch: pytes
 
     monkeypatch.setattr(Lifecycle, "_place", careless)
     assert caught(range(20), run_crowd)
+
+
+def test_what_is_wrong_with_the_test_is_not_caught() -> None:
+    """An error that no broken counter raises comes out, and does not pass for a find."""
+
+    def cannot_run(_seed: int) -> Watched:
+        raise ImportError("the harness")
+
+    with pytest.raises(ImportError, match="the harness"):
+        caught(range(2), cannot_run)
 
 
 def test_the_sound_one_is_not_caught() -> None:

@@ -989,6 +989,23 @@ def test_a_timer_keeps_nothing_of_what_was_stopped_before_it_was_due() -> None:
     assert seen() is None
 
 
+def test_a_timer_that_comes_too_late_keeps_nothing(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A linger that is flushed by another thread while its timer is just being set: the timer keeps nothing either."""
+    resource = SharedResource.of(lambda: Camera(0), linger=3600.0)
+    set_timer = clock.at
+
+    def at(deadline: float, job: Callable[[], object]) -> object:
+        timer = set_timer(deadline, job)
+        Task(resource.flush).result()
+        return timer
+
+    monkeypatch.setattr(clock, "at", at)
+    value = ref(enter(resource))
+    assert resource.state is State.IDLE
+    gc.collect()
+    assert value() is None
+
+
 def test_many_thousand_lingering_resources_cost_one_thread() -> None:
     """Rule 11: they start no thread each, and no work is done for them until they are due."""
     many = 100_000 if DEEP else 10_000
@@ -1192,6 +1209,24 @@ def test_an_observer_is_told_every_change_in_order(camera: SharedResource[Camera
     assert len(told) == 1601
     assert told[-1] == 1
     assert {after - before for before, after in pairwise(told)} == {1, -1}
+
+
+def test_an_observer_is_told_nothing_of_what_was_before(camera: SharedResource[Camera]) -> None:
+    """Nor of a change that the observers before it are still to be told of."""
+    first: list[int] = []
+    second: list[int] = []
+    leases: list[Lease[Camera]] = []
+
+    def observer(usecount: int) -> None:
+        first.append(usecount)
+        if not leases:
+            leases.append(camera.acquire())  # told when this call is over
+            camera.observe(second.append)
+
+    camera.observe(observer)
+    enter(camera)
+    leases[0].release()
+    assert (first, second) == ([1, 2, 1, 0], [1, 0])
 
 
 def test_an_observer_that_raises_disturbs_nothing(

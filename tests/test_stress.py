@@ -40,6 +40,45 @@ def linger_over(machine, generation, now, by):
 Lifecycle.linger_over = linger_over
 """,
     "a lost lease that stays lost": "from refcount import Lease; del Lease.__del__",
+    "a capacity that does not count": """
+from refcount._capacity import Capacity
+Capacity.enter = lambda capacity, slot, deadline: None
+""",
+    "a waiter for a slot whom nobody wakes": """
+from refcount._capacity import Capacity
+Capacity._ring = lambda capacity, slot: None
+""",
+    "a slot that is not given back by a key that was closed": """
+from refcount._capacity import Slot
+leave = Slot.leave
+def forgetful(slot):
+    if not slot._driver().closed:
+        leave(slot)
+Slot.leave = forgetful
+""",
+    "a key that is stopped under its holders to make room": """
+from refcount._capacity import Slot
+from refcount._driver import Driver
+Slot.flush = lambda slot: slot._driver().do(slot._driver().machine.expel, hushed=True)
+Driver._rests = property(lambda driver: driver.machine.current is not None and not driver.machine.detached)
+""",
+    "an observer of a family that is not told of all": """
+from refcount._observers import Observers
+add = Observers.add
+def forgetful(observers, observer):
+    add(observers, lambda usecount: usecount != 1 and observer(usecount))
+Observers.add = forgetful
+""",
+    "a consumer who waits in vain": """
+import tests.stress
+from refcount import SharedResource
+acquire = SharedResource.acquire
+def slow(resource, timeout=None):
+    if timeout == tests.stress.LONG:
+        raise TimeoutError
+    return acquire(resource, timeout)
+SharedResource.acquire = slow
+""",
 }
 
 
@@ -47,6 +86,6 @@ Lifecycle.linger_over = linger_over
 def test_what_is_broken_is_noticed(broken: str) -> None:
     """With a guard taken out the run ends with a complaint and a status that is not 0."""
     start = "import sys, tests.stress; tests.stress.STUCK = 3.0; sys.exit(tests.stress.main())"
-    ended = run("--seconds", "1", "--seed", "1", source=f"{BROKEN[broken]}\n{start}")
+    ended = run("--seconds", "1", "--seed", "1", "--threads", "6", source=f"{BROKEN[broken]}\n{start}")
     assert ended.returncode != 0
     assert ended.stderr

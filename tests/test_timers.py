@@ -2,7 +2,9 @@
 
 import _thread
 import gc
+import heapq
 import itertools
+import random
 import sys
 import threading
 import time
@@ -14,7 +16,10 @@ from typing import Any
 import pytest
 
 from refcount import _timers
-from refcount._timers import THREAD_NAME, TimerThread
+from refcount._locks import Guard
+from refcount._timers import LITTER, PATIENCE, THREAD_NAME, Clock, Timer, TimerThread
+from refcount.testing import ManualClock
+from tests.shaking import run_threads
 from tests.test_interrupts import Interruption, Points
 from tests.tracing import Tracer
 from tests.watched import WAIT, unraisable_errors, until
@@ -134,6 +139,37 @@ def test_a_job_that_hangs_delays_no_other(sandbox: Sandbox) -> None:
     assert done.wait(WAIT), "the job behind three that hang did not run"
     assert not go.is_set()
     go.set()
+
+
+def test_patience_returns_when_the_slow_job_is_over(sandbox: Sandbox) -> None:
+    """After a job so slow that another thread went on, a job that begins is given its time again."""
+    slow, overtaken = threading.Event(), threading.Event()
+    sandbox.at(0.0, lambda: slow.wait(WAIT))
+    sandbox.at(0.0, overtaken.set)
+    assert overtaken.wait(WAIT)
+    slow.set()
+    sandbox.gone()
+
+    began: list[float] = []
+    second = threading.Event()
+
+    def first() -> None:
+        since = sandbox.timers._busy_since  # pyright: ignore[reportPrivateUsage]  # exactly when this job has begun
+        assert since is not None
+        began.extend(since)
+        assert second.wait(WAIT)
+
+    went_on: list[float] = []
+
+    def go_on() -> None:
+        went_on.append(sandbox.timers.now())
+        second.set()
+
+    now = sandbox.timers.now()
+    sandbox.timers.at(now, first)
+    sandbox.timers.at(now, go_on)
+    assert second.wait(WAIT)
+    assert went_on[0] >= began[0] + PATIENCE
 
 
 def test_jobs_that_are_set_by_jobs_run(sandbox: Sandbox) -> None:
@@ -324,3 +360,167 @@ def test_interrupted_anywhere(points: Points, verb: str) -> None:
             break
     assert ran == ["job"]
     assert number >= (14 if verb == "at" else 4), "the sweep interrupted hardly anything"
+
+
+# --- What is cancelled ------------------------------------------------------------------------------------------------
+
+
+def waiting_in(clock: Clock) -> int:
+    """How many timers wait in the clock's heap, cancelled or not; nothing public shows it."""
+    heap: _timers.TimerHeap = vars(clock)["_heap"]
+    return len(heap)
+
+
+def set_scrambled(clock: Clock, count: int, job: Callable[[int], object]) -> list[Timer]:
+    """Set timers for 0, 1, 2 ... from `NEVER` on, in a random order; return them in that order."""
+    deadlines = random.Random(count).sample(range(count), count)
+    return [clock.at(clock.now() + NEVER + deadline, partial(job, deadline)) for deadline in deadlines]
+
+
+@pytest.fixture(params=["thread", "manual"])
+def clock(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Clock]:
+    """Each kind of clock, one of them served by a thread; nothing of it is left."""
+    yield sandbox.timers if request.param == "thread" else ManualClock()
+    sandbox.timers._heap.clear()  # pyright: ignore[reportPrivateUsage]  # nothing takes a timer back
+    sandbox.at(0.0, lambda: None)
+
+
+def test_cancelled_timers_never_fill_the_heap(clock: Clock) -> None:
+    """At no moment are they more than half of it and a few; when all are cancelled, only the few are left."""
+    timers = set_scrambled(clock, 2000, lambda _: None)
+    for pending in range(len(timers) - 1, -1, -1):
+        timers[pending].cancel()
+        waiting = waiting_in(clock)
+        assert pending <= waiting
+        assert waiting - pending <= (waiting + LITTER) / 2
+
+
+def test_timers_that_come_and_go_leave_nothing(clock: Clock) -> None:
+    """As keys do that are used and flushed again and again, each with a long linger."""
+    for number in range(5000):
+        clock.at(clock.now() + NEVER, lambda: None).cancel()
+        assert waiting_in(clock) <= LITTER, number
+
+
+def test_cancelled_timers_that_outlive_the_others_are_dropped(
+    clock: Clock, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the others come due, those that were cancelled are too many, though no more are cancelled or set."""
+    soon = clock.now() + NEVER / 2
+    for timer in set_scrambled(clock, 500, lambda _: None):
+        timer.cancel()
+        clock.at(soon, lambda: None)
+    assert waiting_in(clock) > 500
+    if isinstance(clock, ManualClock):
+        clock.advance(soon)
+    else:
+        monkeypatch.setattr(clock, "now", lambda: soon)
+        sandbox.timers.run_due()
+    until(lambda: waiting_in(clock) <= LITTER, "the dropping of those that were cancelled")
+
+
+def test_they_are_dropped_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among many that are not cancelled, and as these go, there are only a few looks at all of them."""
+    looks: list[int] = []
+    heapify = heapq.heapify
+
+    def look(entries: list[tuple[float, int, Timer]]) -> None:
+        looks.append(len(entries))
+        heapify(entries)
+
+    monkeypatch.setattr(heapq, "heapify", look)
+    clock = ManualClock()
+    for timer in set_scrambled(clock, 10_000, lambda _: None):
+        timer.cancel()
+    assert 5 < len(looks) < 10
+    assert sum(looks) < 10_000
+
+
+def test_what_is_not_cancelled_keeps_its_order() -> None:
+    """However many are dropped in between, the others run, in the order of their deadlines."""
+    ran: list[int] = []
+    clock = ManualClock()
+    timers = set_scrambled(clock, 1000, ran.append)
+    kept = random.Random(0).sample(timers, 100)
+    for timer in timers:
+        if timer not in kept:
+            timer.cancel()
+    assert waiting_in(clock) < 500
+    clock.advance(NEVER + 1000)
+    assert len(ran) == 100
+    assert ran == sorted(ran)
+
+
+def test_a_timer_that_has_fired_is_not_counted() -> None:
+    """Cancelling it afterwards, as each stop does, neither looks for it nor takes the clock's lock."""
+    clock = ManualClock()
+    timers = [clock.at(1.0, lambda: None) for _ in range(1000)]
+    clock.advance(1.0)
+    set_scrambled(clock, 10, lambda _: None)
+    for timer in timers:
+        timer.cancel()
+    heap: _timers.TimerHeap = vars(clock)["_heap"]
+    assert vars(heap)["_cancelled"] == 0
+
+
+def test_cancelled_by_many_threads_at_once(clock: Clock) -> None:
+    """Threads that set and cancel side by side leave hardly more than one would: each may go uncounted once."""
+    threads = 4
+
+    def come_and_go() -> None:
+        for _ in range(1000):
+            clock.at(clock.now() + NEVER, lambda: None).cancel()
+
+    run_threads(*[come_and_go] * threads)
+    assert waiting_in(clock) <= LITTER + 2 * threads
+
+
+def test_cancelled_in_the_middle_of_a_step(clock: Clock) -> None:
+    """A finalizer there must not wait for the clock, which another thread has; the next that comes drops them."""
+    timers = set_scrambled(clock, 500, lambda _: None)
+    guard: Guard = vars(clock)["_guard"]
+
+    def cancel_all() -> None:
+        for timer in timers:
+            timer.cancel()
+
+    with guard.lock:
+        run_threads(partial(Guard().run, cancel_all), timeout=WAIT)
+        assert waiting_in(clock) == 500
+    clock.at(clock.now() + NEVER, lambda: None)
+    assert waiting_in(clock) == 1
+
+
+def test_cancelled_in_the_middle_of_a_step_of_its_own_clock(clock: Clock) -> None:
+    """A finalizer there changes nothing of the heap under the hands of that step."""
+    timers = set_scrambled(clock, 500, lambda _: None)
+    guard: Guard = vars(clock)["_guard"]
+
+    def step() -> int:
+        before = waiting_in(clock)
+        for timer in timers:
+            timer.cancel()
+        return before - waiting_in(clock)
+
+    assert guard.run(step) == 0
+
+
+@pytest.mark.parametrize("points", ["lines", "signals"])
+def test_an_interrupt_while_they_are_dropped(points: Points) -> None:
+    """Wherever it comes, no timer that was not cancelled is lost, and the order is right."""
+    for number in itertools.count(1):
+        ran: list[int] = []
+        clock = ManualClock()
+        timers = set_scrambled(clock, 200, ran.append)
+        for timer in timers[:132]:
+            timer.cancel()
+        assert waiting_in(clock) == 200
+        interruption = Interruption(number, points)
+        interruption.run(timers[132].cancel)
+        timers[132].cancel()  # as whoever was interrupted does once more
+        clock.advance(NEVER + 200)
+        assert len(ran) == 67, interruption.place
+        assert ran == sorted(ran), interruption.place
+        if not interruption.place:
+            assert number > 5
+            return
