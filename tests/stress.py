@@ -27,6 +27,7 @@ import threading
 import time
 import traceback
 import warnings
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -567,11 +568,18 @@ class Stress:
             self._observed.popleft().end()
 
     def _lose(self, dice: random.Random, target: Target) -> None:
-        cycle: list[object] = [self._take(target.pick(dice), LONG)]
-        cycle.append(cycle)
+        lease = self._take(target.pick(dice), LONG)
+        if lease is None:
+            return
         self.figures.count("lost")
-        del cycle
-        gc.collect()  # at once: it may have a slot that all others wait for, and who waits collects nothing
+        seen = weakref.ref(lease)
+        cycle: list[object] = [lease]
+        cycle.append(cycle)
+        del cycle, lease
+        # At once: it may have a slot that all others wait for, and who waits collects nothing. Again and again, since
+        # `collect` does nothing where another thread is at it already.
+        while seen() is not None:
+            gc.collect()
 
     def _close_key(self, dice: random.Random, target: Target) -> None:
         if isinstance(target, Keyed) and target.kind.keys_closed:

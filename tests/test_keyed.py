@@ -20,7 +20,8 @@ from refcount._capacity import Capacity, Slot
 from refcount._driver import Driver
 from refcount._keyed import Family, Terms
 from refcount._openers import Opener, Yielding
-from refcount._timers import LITTER, THREAD_NAME, TimerHeap, clocks
+from refcount._timer_heap import LITTER, TimerHeap
+from refcount._timers import THREAD_NAME, clocks
 from refcount.testing import ManualClock
 from tests.programs import run_program
 from tests.shaking import run_threads, shaken

@@ -17,7 +17,8 @@ import pytest
 
 from refcount import _timers
 from refcount._locks import Guard
-from refcount._timers import LITTER, PATIENCE, THREAD_NAME, Clock, Timer, TimerThread
+from refcount._timer_heap import LITTER, Timer, TimerHeap
+from refcount._timers import PATIENCE, THREAD_NAME, Clock, TimerThread
 from refcount.testing import ManualClock
 from tests.shaking import run_threads
 from tests.test_interrupts import Interruption, Points
@@ -367,7 +368,7 @@ def test_interrupted_anywhere(points: Points, verb: str) -> None:
 
 def waiting_in(clock: Clock) -> int:
     """How many timers wait in the clock's heap, cancelled or not; nothing public shows it."""
-    heap: _timers.TimerHeap = vars(clock)["_heap"]
+    heap: TimerHeap = vars(clock)["_heap"]
     return len(heap)
 
 
@@ -459,7 +460,7 @@ def test_a_timer_that_has_fired_is_not_counted() -> None:
     set_scrambled(clock, 10, lambda _: None)
     for timer in timers:
         timer.cancel()
-    heap: _timers.TimerHeap = vars(clock)["_heap"]
+    heap: TimerHeap = vars(clock)["_heap"]
     assert vars(heap)["_cancelled"] == 0
 
 

@@ -7,7 +7,8 @@ from typing import Self
 
 from refcount._checks import check_seconds
 from refcount._locks import Guard
-from refcount._timers import Clock, Job, Timer, TimerHeap, clocks
+from refcount._timer_heap import Job, Timer, TimerHeap
+from refcount._timers import Clock, clocks
 
 __all__ = ["ManualClock"]
 
