@@ -252,6 +252,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--rounds", type=int, default=100, help="measurements of each case (default: %(default)s)")
     options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error(f"--rounds must be 2 or more, not {options.rounds}")
     begin = time.monotonic()
     results = measure(options.rounds)
     machine = {

@@ -580,6 +580,7 @@ class Stress:
         # `collect` does nothing where another thread is at it already.
         while seen() is not None:
             gc.collect()
+            time.sleep(0)
 
     def _close_key(self, dice: random.Random, target: Target) -> None:
         if isinstance(target, Keyed) and target.kind.keys_closed:

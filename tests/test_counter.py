@@ -1161,6 +1161,21 @@ def test_copies_count_for_themselves(again: Callable[[Refcounter], Refcounter]) 
     assert (value.value, value.usecount) == ("data", 2)
 
 
+class Remembering(Refcounter):
+    """Changes its state as one does that is a dictionary, as it is for a class without slots."""
+
+    def __getstate__(self) -> dict[str, object]:
+        state = super().__getstate__()
+        assert isinstance(state, dict)
+        return {**state, "copied": True}
+
+
+@pytest.mark.parametrize("copied", COPIERS)
+def test_state_without_slots_is_a_dictionary(copied: Callable[[Refcounter], Refcounter]) -> None:
+    """So a subclass may add to it."""
+    assert vars(copied(Remembering(2)))["copied"]
+
+
 class Slotted(Refcounter):
     __slots__ = ("place",)
 

@@ -1,10 +1,12 @@
 """`RefcountedExecutor` behaves as `concurrent.futures` documents, follows the usecount, and loses no task."""
 
 import gc
+import itertools
 import os
 import signal
 import sys
 import threading
+import warnings
 import weakref
 from concurrent.futures import CancelledError, Executor, Future, as_completed, wait
 from functools import partial
@@ -16,6 +18,7 @@ from refcount import RefcountedExecutor, State
 from refcount.testing import ManualClock
 from tests.programs import run_program
 from tests.shaking import run_threads, shaken
+from tests.test_interrupts import Interruption
 from tests.watched import WAIT, until
 
 
@@ -305,13 +308,19 @@ def rest(number):
     main_is_over.wait()
     print("task", number, flush=True)
 
-ended, main_is_over = threading.Event(), threading.Event()
+def first():
+    submitted.wait()
+    lease.release()
+    ended.set()
+
+submitted, ended, main_is_over = threading.Event(), threading.Event(), threading.Event()
 threading._register_atexit(main_is_over.set)  # after the library's own, so called before it
 pool = RefcountedExecutor(workers=lambda usecount: 1)
 lease = pool.acquire()
-lease.value.submit(lambda: lease.release() and ended.set())
+lease.value.submit(first)
 for number in range(3):
     lease.value.submit(rest, number)
+submitted.set()
 ended.wait()
 print("main ends", flush=True)
 """
@@ -321,6 +330,44 @@ def test_process_ends_after_what_was_submitted() -> None:
     """Though nobody has waited for it, since a task ended the last lease: what is in line is done before the end."""
     ended = run_program(ENDED_BY_A_TASK)
     assert (ended.lines, ended.stderr, ended.returncode) == (["main ends", "task 0", "task 1", "task 2"], "", 0)
+
+
+def test_interrupted_anywhere() -> None:
+    """An interrupt wherever CPython delivers one, in turn, leaves no thread and loses no task."""
+    for number in itertools.count(1):
+        visit = Visit(constant(2))
+        interruption = Interruption(number, "signals")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # a lease may be lost where its release is entered
+            interruption.run(visit)
+            if visit.pool.usecount:
+                gc.collect()
+            until(lambda: visit.pool.usecount == 0, f"the release after an interrupt at {interruption.place}")  # noqa: B023
+        visit.pool.close(WAIT)
+        until(lambda: threads() == 0, f"the end of the threads after an interrupt at {interruption.place}")
+        assert len(visit.done) >= len(visit.submitted), interruption.place
+        if not interruption.place:
+            break
+    assert number > 50, "the sweep interrupted hardly anything"
+
+
+class Visit:
+    """One lease of an executor, and one task submitted while its threads sleep."""
+
+    def __init__(self, pool: RefcountedExecutor) -> None:
+        self.pool = pool
+        self.submitted: list[Future[None]] = []
+        self.done: list[int] = []
+
+    def __call__(self) -> None:
+        with self.pool() as executor:
+            until(lambda: idle_threads(executor) == 2)
+            self.submitted.append(executor.submit(self.done.append, 1))
+
+
+def idle_threads(executor: Executor) -> int:
+    """Return how many threads of the executor wait for a task; nothing public shows it."""
+    return len(vars(vars(executor)["_pool"])["_idle"])
 
 
 INTERRUPTED_RELEASE = """

@@ -128,7 +128,8 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
     has `__slots__` needs `__dict__` and `__weakref__` among them.
 
     A dataclass may have it as a field, `needs_gpu: tracked[bool] = tracked()`, which may be left out when an instance
-    is made. Then the attribute is missing until it is set; `repr` and `==` of a dataclass ask for it.
+    is made. Then the attribute is missing until it is set; `repr` and `==` of a dataclass ask for it. It cannot be a
+    field of a dataclass with `slots=True`, which makes a class without it.
 
     Raises:
         TypeError: When an instance is asked, and has no `__dict__`, or the attribute was assigned after its class was

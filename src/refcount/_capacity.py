@@ -82,7 +82,8 @@ class Capacity:
 
     def rest(self, slot: Slot, resting: bool, *, anew: bool = False) -> None:
         """The resource of `slot` begins to linger, or does so no longer, or does so `anew`."""
-        if anew or (slot in self._resting) != resting:
+        # Where somebody waits, again and again: an interrupt may have come before that one was woken.
+        if anew or self._queue or (slot in self._resting) != resting:
             self._guard.run(partial(self._rest, slot, resting))
 
     def wake(self, slot: Slot) -> None:
@@ -91,8 +92,7 @@ class Capacity:
 
     def _close(self) -> None:
         self._closed = True
-        for slot in tuple(self._queue):
-            self._ring(slot)
+        self._settle()
 
     def _leave(self, slot: Slot) -> None:
         self._inside.discard(slot)
@@ -147,14 +147,17 @@ class Capacity:
         return f"{self._family} has a capacity of {self._limit}, and none of its keys lingers"
 
     def _settle(self) -> None:
-        """Let in whom there is room for, and wake who may make more; harmless when repeated."""
+        """Let in whom there is room for, and wake who may make more or is refused; harmless when repeated."""
         for slot in tuple(self._queue):
             if slot not in self._inside and len(self._inside) >= self._limit:
                 break
             self._inside.add(slot)
             self._ring(slot)
             self._queue.pop(slot, None)
-        if self._victim() is not None:
+        if self._closed:
+            for slot in self._queue:
+                self._ring(slot)
+        elif self._victim() is not None:
             self._ring(next(slot for slot in self._queue if slot not in self._evicting))
 
     def _ring(self, slot: Slot) -> None:

@@ -49,7 +49,7 @@ def check_seconds(what: str, seconds: object) -> float:
     try:
         number = float(seconds)
     except OverflowError:
-        raise ValueError(f"{what} is beyond all floats; `math.inf` means without end") from None
+        raise ValueError(f"{what} must be a number of seconds that a float can say, not {seconds!r}") from None
     if math.isnan(number) or number < 0:
         raise ValueError(f"{what} must be 0 seconds or more, not {seconds!r}")
     return number

@@ -43,10 +43,6 @@ USECOUNT_MAX: Final = 2**62 - 1
 """The highest usecount: what a signed 64-bit counter holds with one bit to spare, as for `refcount_t` in 32 bits."""
 
 
-_OWN = frozenset({"_lock", "_running", "_queue"})
-"""The attributes that no copy of a counter gets."""
-
-
 class SupportsLock(Protocol):
     """What `Refcounter.dec_and_lock` needs of a lock: those of `threading` and `multiprocessing` have it."""
 
@@ -70,6 +66,11 @@ def _out_of_range(count: int, delta: int) -> UnderflowException | OverflowExcept
     if delta < 0:
         return UnderflowException(f"usecount {count} cannot be lowered by {-delta}")
     return OverflowException(f"usecount {count} cannot be raised by {delta}: the limit is {USECOUNT_MAX}")
+
+
+def _without_own(attributes: dict[str, object]) -> dict[str, object]:
+    """The attributes of a counter that its copies get."""
+    return {name: value for name, value in attributes.items() if name not in ("_lock", "_running", "_queue")}
 
 
 @public
@@ -129,14 +130,15 @@ class Refcounter:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} usecount={self._usecount}>"
 
-    def __getstate__(self) -> tuple[dict[str, object], dict[str, object]]:
-        # As `object` would for a class with slots, which a subclass may have; less what only this very counter has.
-        state = cast("tuple[dict[str, object], dict[str, object]] | dict[str, object]", object.__getstate__(self))
-        attributes, slots = state if isinstance(state, tuple) else (state, {})
-        return {name: value for name, value in attributes.items() if name not in _OWN}, slots
+    def __getstate__(self) -> dict[str, object] | tuple[dict[str, object], dict[str, object]]:
+        # As `object` has it: with the slots, if a subclass has any; less what only this very counter has.
+        state = cast("dict[str, object] | tuple[dict[str, object], dict[str, object]]", object.__getstate__(self))
+        if isinstance(state, tuple):
+            return _without_own(state[0]), state[1]
+        return _without_own(state)
 
-    def __setstate__(self, state: tuple[dict[str, object], dict[str, object]]) -> None:
-        attributes, slots = state
+    def __setstate__(self, state: dict[str, object] | tuple[dict[str, object], dict[str, object]]) -> None:
+        attributes, slots = state if isinstance(state, tuple) else (state, {})
         self.__dict__.update(attributes)
         for name, value in slots.items():
             setattr(self, name, value)

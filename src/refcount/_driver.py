@@ -55,7 +55,7 @@ class Admission(Protocol):
         ...
 
     def wake(self) -> None:
-        """The resource was closed by force: whoever waits in `enter` shall look again."""
+        """The resource was closed by force: whoever waits in `enter` shall look again. Called under its lock."""
         ...
 
     def rest(self, resting: bool, *, anew: bool = False) -> None:
@@ -331,6 +331,8 @@ class Driver(Generic[T_co]):
             process.enter(self, self._owner())
         if self._admission is not None:
             self._admission.rest(self._rests)
+            if self.machine.forced:
+                self._admission.wake()
             if self.machine.idle:
                 self._admission.leave()
 
@@ -370,8 +372,6 @@ class Driver(Generic[T_co]):
     def shut(self, *, force: bool) -> None:
         """Refuse newcomers, and wait for nobody."""
         self.do(lambda by: self.machine.close(by, force=force))
-        if force and self._admission is not None:
-            self._admission.wake()
 
     def invalidate(self) -> None:
         """Let nobody else have the current generation."""

@@ -148,13 +148,13 @@ class Pool:
         self._guard.run(partial(self._resize, number))
 
     def dismiss(self) -> None:
-        """Take no more tasks, and wait until those in line are done; inside one of them, leave that to the threads."""
+        """Take no more tasks, and wait for nobody."""
         self._guard.run(self._dismiss)
-        if threading.current_thread() not in self._threads:
-            self.finish()
 
     def finish(self) -> None:
-        """Wait until the tasks of a dismissed pool are done."""
+        """Wait until the tasks of a dismissed pool are done; inside one of them, leave that to the threads."""
+        if threading.current_thread() in self._threads:
+            return
         over = Bell()
         threads = self._guard.run(partial(self._see_off, over))
         if not threads:
@@ -169,6 +169,11 @@ class Pool:
         self._begin()
         self._dismissed = True
         return ()
+
+    def _work(self) -> None:
+        """Serve in a thread that was hired, unless its start was interrupted: then nobody counts it."""
+        if self._guard.run(lambda: threading.current_thread() in self._threads):
+            self._serve()
 
     def _serve(self) -> None:
         """Do tasks as long as this thread is wanted, and there are more to come."""
@@ -194,11 +199,14 @@ class Pool:
         if self._dismissed:
             raise RuntimeError(f"{self.name} takes no more tasks: its last lease has ended")
         self._tasks.append(task)
-        if self._idle:
-            self._idle.popitem()[0].ring()
+        bell = next(reversed(self._idle), None)
+        if bell is not None:
+            bell.ring()  # before it is forgotten: an interrupt in between may have it rung once more, but not never
+            del self._idle[bell]
 
     def _take(self, bell: Bell) -> tuple[Task | None, bool]:
         """Return a task if there is one for this thread, and whether the thread is to stay and sleep on `bell`."""
+        self._idle.pop(bell, None)  # where an interrupted thread has rung it, and no more than that
         surplus = len(self._threads) > self._wanted
         if self._tasks and (self._dismissed or not surplus):
             return self._tasks.popleft(), True
@@ -219,12 +227,13 @@ class Pool:
             self._hire()
 
     def _dismiss(self) -> None:
-        process.unfinished[self] = None  # first, so that not even an interrupt lets a task be lost
+        if self._threads or self._tasks:
+            process.unfinished[self] = None  # first, so that not even an interrupt lets a task be lost
         self._dismissed = True
         self._ring_all()
 
     def _see_off(self, over: Bell) -> tuple[threading.Thread, ...]:
-        """Return the threads that do the last tasks; the last of them rings `over`. None, if none can be had."""
+        """Return the threads that do the last tasks, if there are any left; the last of them rings `over`."""
         if self._tasks and not self._threads:
             with suppress(RuntimeError):  # as at the end of the process
                 self._hire()
@@ -237,9 +246,9 @@ class Pool:
         self._idle.clear()
 
     def _hire(self) -> None:
-        thread = threading.Thread(target=self._serve, name=f"{self.name}-{next(self._numbers)}", daemon=True)
-        self._threads.add(thread)
+        thread = threading.Thread(target=self._work, name=f"{self.name}-{next(self._numbers)}", daemon=True)
         try:
+            self._threads.add(thread)
             thread.start()
         except BaseException:
             self._threads.discard(thread)

@@ -135,4 +135,4 @@ class Generation(HoldCounter, Generic[T_co]):
 
     def works_for(self, by: object) -> bool:
         """Whether `by` is inside its start, its stop or its check."""
-        return (self.working and self.worker == by) or any(checker.by == by for checker in self.checkers)
+        return (self.working and self.worker == by) or any(checker.by == by for checker in tuple(self.checkers))

@@ -100,13 +100,14 @@ class Lifecycle(Generic[T]):
     def state(self) -> State:
         """What the resource is doing."""
         current = self.current
+        phase = Phase.STOPPED if current is None else current.phase  # read once: who looks does not hold the lock
         if self.closed:
             return State.CLOSED
-        if current is None or current.phase is Phase.STOPPED:
+        if current is None or phase is Phase.STOPPED or phase is Phase.FAILED:
             return State.IDLE
-        if current.phase is Phase.UP:
-            return State.LINGERING if current.resting else State.RUNNING
-        return State.STOPPING if current.phase is Phase.STOPPING else State.STARTING
+        if phase is Phase.UP:
+            return State.LINGERING if self.lingers and current.resting else State.RUNNING
+        return State.STOPPING if phase is Phase.STOPPING else State.STARTING
 
     @property
     def quiet(self) -> bool:

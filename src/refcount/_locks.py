@@ -37,7 +37,7 @@ class Guard:
     """A reentrant lock for short steps. It is reentrant for finalizers, which may come in the middle of a step.
 
     Attributes:
-        lock: The lock itself, for a condition variable to wait on.
+        lock: The lock itself.
         mine: Tells whether the calling thread has the lock.
     """
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, Never, Protocol, Self, TypeGuard, TypeVar, overload
 
+from refcount._attributes import tracked
 from refcount._checks import check_callable
 from refcount._demands import Demand, Tally
 from refcount._functions import name_of
@@ -342,6 +343,11 @@ def _needs_attribute(name: str) -> Callable[[object], bool]:
 
     def needs(instance: object) -> bool:
         value: object = getattr(instance, name, None)
+        if isinstance(value, tracked):
+            raise TypeError(
+                f"{value!r} of {instance!r} is no value: @dataclass(slots=True) has put a slot in the place of what "
+                "tells of its changes, so leave slots=True out"
+            )
         return value is not None and value is not False
 
     return needs

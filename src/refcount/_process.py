@@ -112,12 +112,17 @@ class Process:
         self._alive.clear()  # last: it may be all that keeps a resource, and with it what must not be left
 
     def _finish(self) -> None:
-        for unfinished in tuple(self.unfinished):
+        while (unfinished := self._take_unfinished()) is not None:  # one may leave another behind
             try:
                 unfinished.finish()
             except BaseException as error:  # Ctrl-C: it hangs, and is not waited for again
                 report(error, "the exit of the process")
-                self.unfinished.pop(unfinished, None)
+
+    def _take_unfinished(self) -> Unfinished | None:
+        try:
+            return self.unfinished.popitem()[0]
+        except KeyError:
+            return None
 
     def _youngest_first(self) -> list[Resident]:
         return list(self._alive)[::-1]

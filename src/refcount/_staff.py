@@ -21,7 +21,11 @@ class Staff(Protocol):
         ...
 
     def dismiss(self) -> None:
-        """Let all of them finish, and wait until they have."""
+        """Let all of them finish, and wait for nobody; harmless when repeated."""
+        ...
+
+    def finish(self) -> None:
+        """Wait until all have finished, except one of them who asks."""
         ...
 
 
@@ -64,7 +68,12 @@ class Staffed(SharedResource[T_co]):
                 self._staff, self._seen = staff, 1
                 yield value(staff)
             finally:
-                staff.dismiss()
+                try:
+                    staff.dismiss()
+                    staff.finish()
+                except BaseException:
+                    staff.dismiss()  # an interrupt may have come before they were
+                    raise
 
         super().__init__(open_staff, name=name, linger=linger, overlap=True)
         self.observe(self._follow)

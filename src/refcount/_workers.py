@@ -239,8 +239,12 @@ class Crew:
         self._guard.run(partial(self._resize, number))
 
     def dismiss(self) -> None:
-        """Ask all to end, and wait until they have."""
-        for worker in self._guard.run(self._ask_all_to_end):
+        """Ask all to end, and wait for nobody."""
+        self._guard.run(self._ask_all_to_end)
+
+    def finish(self) -> None:
+        """Wait until all have ended, except the one who asks."""
+        for worker in self._guard.run(self._workers.copy):
             worker.stop()
 
     def keeps(self, worker: Worker, *, died: bool) -> bool:
@@ -258,21 +262,24 @@ class Crew:
             worker.recall()
         while len(self._workers) < number:
             worker = Worker(self, f"{self._name}-{next(self._numbers)}")
-            worker.start()
-            self._workers.append(worker)
+            try:
+                self._workers.append(worker)
+                worker.start()
+            except BaseException:
+                self._workers = [other for other in self._workers if other is not worker]
+                raise
 
-    def _ask_all_to_end(self) -> list[Worker]:
+    def _ask_all_to_end(self) -> None:
         self._dismissed = True
-        workers = self._workers.copy()
-        for worker in workers:
+        for worker in self._workers:
             worker.stopping.set()
-        return workers
 
     def _keeps(self, worker: Worker, died: bool) -> bool:
         if (died or worker.recalled) and not worker.stopping.is_set():
             worker.recalled = False
             return True
-        self._workers.remove(worker)
+        if worker in self._workers:  # and not one whose start was interrupted
+            self._workers.remove(worker)
         return False
 
 

@@ -47,7 +47,8 @@ else:
             name = self.__qualname__
             raise TypeError(f"{name} is no context manager, what it returns is: write `with {name}(...):`")
 
-        # So that `isinstance` says no to `AbstractContextManager`, `Sized`, `Container`, `Iterable` and their kin.
+        # So that `isinstance` says no to `AbstractContextManager`, `Sized`, `Container`, `Iterable` and their kin, at
+        # the price of what `len` says.
         __exit__ = __aexit__ = __len__ = __contains__ = __iter__ = None
 
         def __getattr__(self, name):
