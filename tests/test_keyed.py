@@ -467,6 +467,28 @@ def test_what_is_given_back_in_a_step_within_a_step_is_stopped_elsewhere(
     assert other.stopped_without_a_lock()
 
 
+def test_an_interrupt_before_who_waits_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key begins to linger, and the interrupt comes before the one who waits is rung: it is rung later."""
+    cameras = Cameras(capacity=1, linger=math.inf)
+    lease = cameras[0].acquire()
+    visitor = Visitor(cameras[1], timeout=5.0).waits()
+    asleep(cameras, 1)
+    settle: Callable[[Capacity], None] = vars(Capacity)["_settle"]
+    interrupts = iter([KeyboardInterrupt])
+
+    def interrupted(capacity: Capacity) -> None:
+        for interrupt in interrupts:
+            raise interrupt
+        settle(capacity)
+
+    monkeypatch.setattr(Capacity, "_settle", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lease.release()
+    visitor.leave()
+    assert cameras.log == ["+0", "-0", "+1"]
+    cameras.family.close()
+
+
 def two_starts_of_one_key(cameras: Cameras) -> list[Visitor]:
     """Return two visitors of key 1 who wait for its slot: the first one's generation was invalidated meanwhile."""
     visitors = [Visitor(cameras[1], timeout=None).waits()]
