@@ -266,7 +266,7 @@ class Crew:
                 self._workers.append(worker)
                 worker.start()
             except BaseException:
-                self._workers = [other for other in self._workers if other is not worker]
+                self._strike(worker)
                 raise
 
     def _ask_all_to_end(self) -> None:
@@ -278,9 +278,12 @@ class Crew:
         if (died or worker.recalled) and not worker.stopping.is_set():
             worker.recalled = False
             return True
-        if worker in self._workers:  # and not one whose start was interrupted
-            self._workers.remove(worker)
+        self._strike(worker)
         return False
+
+    def _strike(self, worker: Worker) -> None:
+        if worker in self._workers:  # which one whose start was interrupted may be no more, or not yet
+            self._workers.remove(worker)
 
 
 class Worker(StoppableThread):
