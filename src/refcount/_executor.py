@@ -130,6 +130,8 @@ class Pool:
         self._tasks: deque[Task] = deque()
         self._idle: dict[Bell, None] = {}
         self._awaited: list[Bell] = []
+        self._leaving: set[threading.Thread] = set()
+        """Who was there at the dismissal; one that is counted out already may still be about to end."""
         self._dismissed = False
         # A finalizer may submit something in the middle of a step. What it releases there is left to another thread,
         # since the last release waits for threads that may wait for the lock.
@@ -156,12 +158,11 @@ class Pool:
         if threading.current_thread() in self._threads:
             return
         over = Bell()
-        threads = self._guard.run(partial(self._see_off, over))
-        if not threads:
+        if self._guard.run(partial(self._see_off, over)):
+            over.sleep(None)  # for after an interrupted `join` Python 3.11 and 3.12 take the thread for ended
+        else:
             self._serve()
-            return
-        over.sleep(None)  # for after an interrupted `join` Python 3.11 and 3.12 take the thread for ended
-        for thread in threads:
+        for thread in self._leaving.copy():
             thread.join()
 
     def renew(self) -> tuple[()]:
@@ -230,15 +231,17 @@ class Pool:
         if self._threads or self._tasks:
             process.unfinished[self] = None  # first, so that not even an interrupt lets a task be lost
         self._dismissed = True
+        self._leaving |= self._threads
         self._ring_all()
 
-    def _see_off(self, over: Bell) -> tuple[threading.Thread, ...]:
-        """Return the threads that do the last tasks, if there are any left; the last of them rings `over`."""
+    def _see_off(self, over: Bell) -> bool:
+        """Say whether there are threads left that do the last tasks; the last of them rings `over`."""
         if self._tasks and not self._threads:
             with suppress(RuntimeError):  # as at the end of the process
                 self._hire()
         self._awaited.append(over)
-        return tuple(self._threads)
+        self._leaving |= self._threads
+        return bool(self._threads)
 
     def _ring_all(self) -> None:
         for bell in self._idle:

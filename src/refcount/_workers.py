@@ -226,6 +226,8 @@ class Crew:
         self._name = name
         self._numbers = itertools.count(1)
         self._workers: list[Worker] = []
+        self._leaving: list[Worker] = []
+        """Who was there at the dismissal; one that is counted out already may still be about to end."""
         self._dismissed = False
         # What a finalizer releases inside a step is left to another thread, since the last release waits for workers
         # that may wait for the lock.
@@ -244,7 +246,7 @@ class Crew:
 
     def finish(self) -> None:
         """Wait until all have ended, except the one who asks."""
-        for worker in self._guard.run(self._workers.copy):
+        for worker in self._leaving.copy():
             worker.stop()
 
     def keeps(self, worker: Worker, *, died: bool) -> bool:
@@ -271,6 +273,7 @@ class Crew:
 
     def _ask_all_to_end(self) -> None:
         self._dismissed = True
+        self._leaving += self._workers
         for worker in self._workers:
             worker.stopping.set()
 
