@@ -1,7 +1,9 @@
 """`StoppableThread` ends when asked to; a `WorkerGroup` has as many of them as its usecount asks for."""
 
+import gc
 import sys
 import threading
+import warnings
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from refcount import State, StoppableThread, WorkerGroup, _workers
 from refcount.testing import ManualClock
 from tests.shaking import run_threads, shaken
+from tests.test_interrupts import Interruption
 from tests.watched import WAIT, until
 
 
@@ -479,3 +482,38 @@ def test_many_consumers(seed: int) -> None:
         run_threads(*[consumer] * 4)
     assert group.threads == running == group.usecount == 0
     assert most <= 4
+
+
+class Visit:
+    """One lease of a group of two."""
+
+    def __init__(self) -> None:
+        self.group = WorkerGroup(threading.Event.wait, workers=lambda usecount: 2, name="visited")
+
+    def __call__(self) -> None:
+        with self.group():
+            pass
+
+
+def workers_of_visits() -> int:
+    """Return how many of their workers are alive."""
+    return sum(thread.name.startswith("visited-") for thread in threading.enumerate())
+
+
+def test_interrupted_anywhere() -> None:
+    """An interrupt wherever CPython delivers one, in turn, leaves no worker, and no worker ends in an error."""
+    number = 0
+    while True:
+        number += 1
+        visit = Visit()
+        interruption = Interruption(number, "signals")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # a lease may be lost where its release is entered
+            interruption.run(visit)
+            if visit.group.usecount:
+                gc.collect()
+            visit.group.close(WAIT)
+        until(lambda: workers_of_visits() == 0, f"the end of the workers after an interrupt at {interruption.place}")
+        if not interruption.place:
+            break
+    assert number > 50, "the sweep interrupted hardly anything"

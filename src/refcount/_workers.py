@@ -268,6 +268,7 @@ class Crew:
                 self._workers.append(worker)
                 worker.start()
             except BaseException:
+                worker.stopping.set()  # it may run all the same
                 self._strike(worker)
                 raise
 
