@@ -35,7 +35,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
 from refcount import CapacityError, ClosedError, Lease, Resource, SharedResource, State, refcounted_resource
-from refcount._timers import THREAD_NAME
+from refcount._core.timers import THREAD_NAME
 
 STUCK = 30.0
 """Seconds without a single turn of any thread after which the run counts as hung."""

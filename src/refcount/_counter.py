@@ -30,9 +30,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
-from refcount._checks import check_integer
 from refcount._errors import OverflowException, ReleasedError, UnderflowException
-from refcount._public import public
+from refcount._support.checks import check_integer
+from refcount._support.public import public
 
 if TYPE_CHECKING:
     from threading import Lock, RLock

@@ -5,10 +5,10 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from refcount._checks import check_seconds
-from refcount._locks import Guard
-from refcount._timer_heap import Job, Timer, TimerHeap
-from refcount._timers import Clock, clocks
+from refcount._core.locks import Guard
+from refcount._core.timer_heap import Job, Timer, TimerHeap
+from refcount._core.timers import Clock, clocks
+from refcount._support.checks import check_seconds
 
 __all__ = ["ManualClock"]
 

@@ -1,0 +1,309 @@
+"""Decorated classes: the with-statement of each instance is shared by all who enter it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator
+from functools import wraps
+from threading import get_ident
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+from weakref import ref
+
+from refcount._core.lease import Lease
+from refcount._core.openers import Opener, Yielding
+from refcount._core.per_instance import PerInstance
+from refcount._core.shared import SharedResource
+from refcount._errors import RefcountError
+from refcount._faces.protocols import SupportsEnter
+from refcount._support.checks import check_callable, check_seconds
+from refcount._support.public import public
+
+T = TypeVar("T")
+C = TypeVar("C", bound=SupportsEnter[object])
+
+# `Any` is what a class itself wrote: its methods, which are found by name, and what its `__enter__` gives, which no
+# type can say of a `C`.
+
+MARK = "__refcount_sharing__"
+"""The attribute of a decorated class that holds its `Sharing`."""
+
+METHODS = ("__enter__", "__exit__")
+HOOKS = ("start", "stop")
+"""What they call in a `StartStop`."""
+
+
+class Visits(Generic[T]):
+    """Who is inside the with-statement of one instance.
+
+    Args:
+        resource: The resource of the instance, which it must not keep alive while idle.
+    """
+
+    # Only C code touches the entries, each in one step, so that no lock is taken under which a finalizer that leaves
+    # the same instance could come.
+
+    __slots__ = ("_entered", "resource")
+
+    def __init__(self, resource: SharedResource[T]) -> None:
+        self.resource = resource
+        self._entered: dict[Lease[T], object] = {}
+
+    def enter(self) -> T:
+        """Hold one more lease, for whoever calls."""
+        lease = self.resource()
+        try:
+            value = lease.__enter__()
+            self._entered[lease] = visitor()
+            return value
+        except BaseException:
+            self._entered.pop(lease, None)
+            lease.release()
+            raise
+
+    def leave(self, taken: list[Lease[T]]) -> None:
+        """Give back what the caller entered last, or else any lease, and note it in `taken`; goes on from there."""
+        if not taken:
+            me, entered = visitor(), self._entered.copy()
+            candidates = sorted(entered, key=lambda lease: entered[lease] == me)  # the caller's last one stands last
+            while candidates and not taken:
+                lease = candidates.pop()
+                # One line, so that a tracer, too, can raise only before the one and after the other.
+                if self._entered.pop(lease, None) is not None: taken.append(lease)  # fmt: skip # noqa: E701
+        for lease in taken:
+            lease.release()
+
+
+class Sharing(Generic[T]):
+    """How one decorated class shares its instances.
+
+    Args:
+        cls: The class, with its own `__enter__` and `__exit__` still in place.
+        name: What its resources are called.
+        linger: As in `SharedResource`.
+        check: As in `SharedResource`.
+        overlap: As in `SharedResource`.
+    """
+
+    def __init__(
+        self, cls: type[SupportsEnter[T]], name: str, linger: float, check: Callable[[T], bool] | None, overlap: bool
+    ) -> None:
+        self._name = name
+        self._linger = linger
+        self._check = check
+        self._overlap = overlap
+        self.written = _written(cls)
+        self._instances = PerInstance[Visits[T]](f"@refcounted_resource on {cls.__qualname__}")
+
+    def visits(self, instance: object) -> Visits[T]:
+        """Who is inside `instance`."""
+        return self._instances.get(instance, lambda: Visits(self._resource(instance)))
+
+    def own(self, instance: object, method: str) -> Callable[..., Any]:
+        """What `instance` would do if its class were not decorated: the class's own method, or the one it inherits."""
+        own = self.written.get(method)
+        if own is None:
+            own = next(vars(base)[method] for base in self._bases(type(instance)) if method in vars(base))
+        return cast("Callable[..., Any]", own.__get__(instance, type(instance)))
+
+    def _bases(self, kind: type) -> Iterator[type]:
+        """What follows the decorated class in the method resolution order of `kind`."""
+        order = iter(kind.__mro__)
+        # By its mark, for `@dataclass(slots=True)` above the decorator makes another class with the same attributes.
+        next(cls for cls in order if vars(cls).get(MARK) is self)
+        return order
+
+    def _resource(self, instance: object) -> SharedResource[T]:
+        return SharedResource(
+            self._opener(ref(instance)),
+            name=self._name,
+            linger=self._linger,
+            check=self._check,
+            overlap=self._overlap,
+        )
+
+    def _opener(self, weak: ref[object]) -> Opener[T]:
+        def life() -> Generator[T, None, None]:
+            instance = weak()  # from here to its end a generation keeps its instance alive
+            if instance is None:
+                raise ReferenceError(f"this resource's instance of {self._name} is gone: keep it while you use it")
+            enter, leave = self.own(instance, "__enter__"), self.own(instance, "__exit__")
+            # As in `_openers.made`: no signal is delivered where a `yield from` is resumed.
+            yield from (enter(),); leave(None, None, None)  # fmt: skip # noqa: E702
+
+        return lambda: Yielding(life(), self._name)
+
+
+def shared_class(
+    cls: type[C], *, linger: float, check: Callable[[Any], bool] | None, overlap: bool, name: str | None
+) -> type[C]:
+    """Make the with-statement of each instance of `cls` shared; the class itself is changed and returned.
+
+    The decoration nearest to an instance's class counts. In a base that is decorated as well, `__enter__` and
+    `__exit__` do what the base itself wrote, so that an instance has one resource, started and stopped once.
+
+    Raises:
+        TypeError: The class cannot be entered, is asynchronous, cannot be changed, or its instances cannot be
+            referenced weakly; the check cannot be called, or the linger is no number.
+        ValueError: The linger is negative or NaN.
+    """
+    _refuse_unfit(cls)
+    if check is not None:
+        check_callable("check", check)
+    name = cls.__qualname__ if name is None else name
+    sharing = Sharing[object](cls, name, check_seconds("linger", linger), check, overlap)
+    enter, leave = _methods(cls, sharing)
+    try:
+        setattr(cls, MARK, sharing)
+    except TypeError:
+        raise TypeError(f"{cls!r} cannot be changed, and so not be shared: decorate a subclass") from None
+    for method, function in zip(METHODS, (enter, leave), strict=True):
+        setattr(cls, method, function)
+    return cls
+
+
+def _methods(
+    cls: type[SupportsEnter[object]], sharing: Sharing[object]
+) -> tuple[Callable[[object], object], Callable[[object, object, object, object], object]]:
+    """Return the `__enter__` and the `__exit__` that a decorated class gets."""
+
+    @wraps(cls.__enter__)
+    def enter(self: object) -> object:
+        if _sharing(self) is sharing:
+            return sharing.visits(self).enter()
+        return sharing.own(self, "__enter__")()  # called by what a decorated subclass wrote
+
+    @wraps(cls.__exit__)
+    def leave(self: object, exc_type: object, exc: object, traceback: object, /) -> object:
+        if _sharing(self) is not sharing:
+            return sharing.own(self, "__exit__")(exc_type, exc, traceback)
+        taken: list[Lease[object]] = []
+        try:
+            sharing.visits(self).leave(taken)
+        except BaseException:
+            sharing.visits(self).leave(taken)  # an interrupt may have come too early; else this finds nothing to do
+            raise
+        if not taken:
+            raise RefcountError(f"{self!r} was left without having been entered")
+        return None
+
+    return enter, leave
+
+
+def _written(cls: type) -> dict[str, Any]:
+    """Return those of the two methods that `cls` itself wrote, even if it was decorated before."""
+    before: Sharing[Any] | None = vars(cls).get(MARK)
+    return before.written if before else {method: vars(cls)[method] for method in METHODS if method in vars(cls)}
+
+
+def _sharing(instance: object) -> Sharing[Any] | None:
+    """How the class of `instance` shares it, if it is decorated."""
+    sharing: Sharing[Any] | None = getattr(type(instance), MARK, None)
+    return sharing
+
+
+def _refuse_unfit(cls: type) -> None:
+    """Raise `TypeError` if instances of `cls` cannot be shared."""
+    for method in METHODS:
+        found = getattr(cls, method, None)
+        if found is None:
+            raise TypeError(
+                f"{cls!r} has no {method}, so that its instances cannot be shared: "
+                "write __enter__ and __exit__, or derive it from StartStop"
+            )
+        if getattr(found, "__isabstractmethod__", False):
+            raise TypeError(f"{method} of {cls!r} is abstract: decorate the classes that write it")
+    for method in (*METHODS, *HOOKS) if StartStop in cls.__mro__ else METHODS:
+        if inspect.iscoroutinefunction(getattr(cls, method)):
+            raise TypeError(f"{method} of {cls!r} is asynchronous: nobody would await it, so write a plain `def`")
+    if not cls.__weakrefoffset__:
+        raise TypeError(
+            f"there are no weak references to instances of {cls!r}, so that they cannot be shared: "
+            "add '__weakref__' to its __slots__"
+        )
+
+
+def visitor() -> object:
+    """Return what enters and leaves: the asyncio task that runs here, or else the thread."""
+    asyncio: Any = sys.modules.get("asyncio")  # where nobody has imported it, no task runs
+    # `current_task` alone would say by an error that no event loop runs, which costs more than all the rest.
+    running_loop = getattr(asyncio, "_get_running_loop", None)  # absent while another thread is still importing
+    if running_loop is None or running_loop() is None:
+        return get_ident()
+    return asyncio.current_task() or get_ident()
+
+
+@public
+def resource_of(instance: SupportsEnter[T]) -> SharedResource[T]:
+    """Return the shared resource behind an instance of a class that is decorated with `@refcounted_resource`.
+
+    Its value is what the decorated class's own `__enter__` returned. It does not keep the instance alive.
+
+    Raises:
+        TypeError: The instance's class is not decorated.
+
+    Example:
+        >>> from refcount import StartStop, refcounted_resource, resource_of
+        >>> @refcounted_resource
+        ... class Camera(StartStop):
+        ...     def start(self):
+        ...         print("start")
+        ...
+        ...     def stop(self):
+        ...         print("stop")
+        >>> camera = Camera()
+        >>> with camera, camera:
+        ...     resource_of(camera).usecount
+        start
+        2
+        stop
+    """
+    sharing: Sharing[T] | None = _sharing(instance)
+    if sharing is None:
+        raise TypeError(f"the class of {instance!r} is not decorated with @refcounted_resource")
+    return sharing.visits(instance).resource
+
+
+@public
+class StartStop(ABC):
+    """A base class for what has `start()` and `stop()`: entering it starts it and gives itself, leaving it stops it.
+
+    If `start` raises, `stop` is not called. What a with-body raises goes on, and `stop` is not told of it. Nor is an
+    `__exit__` that a class writes itself, once the class is decorated with `@refcounted_resource`: it always gets
+    (None, None, None), and what it returns is ignored.
+
+    Example:
+        >>> from refcount import StartStop
+        >>> class Motor(StartStop):
+        ...     def start(self):
+        ...         print("start")
+        ...
+        ...     def stop(self):
+        ...         print("stop")
+        >>> with Motor() as motor:
+        ...     print("running")
+        start
+        running
+        stop
+    """
+
+    __slots__ = ("__weakref__",)
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin; whoever needs it waits for this to return."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End what `start` began."""
+
+    def __enter__(self) -> Self:
+        # One line, so that a tracer, too, can raise only before the start and after the entry.
+        self.start(); return self  # fmt: skip # noqa: E702
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.stop()

@@ -1,0 +1,372 @@
+"""`InstanceManager` and `demand`: a manager that does something only while a managed instance needs it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Generic, Never, Protocol, Self, TypeGuard, TypeVar, overload
+
+from refcount._faces.attributes import tracked
+from refcount._faces.demands import Demand, Tally
+from refcount._faces.roster import Roster
+from refcount._support.callables import name_of
+from refcount._support.checks import check_callable
+from refcount._support.public import public
+from refcount._support.reporting import report
+
+T = TypeVar("T")
+V = TypeVar("V")
+T_co = TypeVar("T_co", covariant=True)
+I_contra = TypeVar("I_contra", contravariant=True)
+V_co = TypeVar("V_co", covariant=True)
+ManagerT = TypeVar("ManagerT")
+SameManagerT = TypeVar("SameManagerT")
+
+# A demand is declared on a class that its types do not know: `Any` is what that class and its subclasses manage.
+
+# The first is what a lambda is inferred to be, the second lets a method of the manager's own class be a hook.
+Hook = Callable[["InstanceManager[Any]"], object] | Callable[[ManagerT], object]
+
+
+class Managing(Protocol[T_co]):
+    """A manager as `demand` looks at it: one whose instances a predicate must be able to take."""
+
+    @property
+    def instances(self) -> tuple[T_co, ...]: ...
+
+
+@public
+class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembles
+    """What managed instances may need of their `InstanceManager`, declared on its class.
+
+    On an instance of the class it is a `Demand`: a live, read-only set of the managed instances that need it, false
+    when there are none. Whether an instance does is found out when it is added and remembered, so that an attribute
+    which changes afterwards cannot unbalance anything; `InstanceManager.refresh` looks again.
+
+    Args:
+        needed_by: The name of an attribute, which demands when it exists and is neither None nor False; or a predicate,
+            called with the instance.
+        acquire: Called with the manager when the first instance comes to demand. If it raises, the instance is not
+            added. Others that it has added itself stay managed, but do not demand until they are looked at again.
+        release: Called with the manager when none demands any more. What it raises goes to the caller, and the demand
+            is over all the same. `acquire` and `release` alternate and never overlap; while one runs, other threads
+            that would add to this demand or take from it wait.
+        resource: A `SharedResource` (or anything else that gives a context manager when called), held from before
+            `acquire` until after `release`; its value is the demand's `value`.
+
+    Raises:
+        TypeError: `needed_by` is neither a name nor callable, or a hook cannot be called.
+        ValueError: The name is no identifier.
+
+    Example:
+        >>> from refcount import InstanceManager, demand
+        >>> class Worker:
+        ...     def __init__(self, gpus: int = 0) -> None:
+        ...         self.gpus = gpus
+        >>> def needs_gpu(worker: Worker) -> bool:
+        ...     return worker.gpus > 0
+        >>> class Manager(InstanceManager[Worker]):
+        ...     gpu = demand(
+        ...         needs_gpu, acquire=lambda manager: print("GPU on"), release=lambda manager: print("GPU off")
+        ...     )
+        >>> manager, worker = Manager(), Worker(gpus=2)
+        >>> manager.add_instance(worker)
+        GPU on
+        >>> worker in manager.gpu, manager.gpu.usecount
+        (True, 1)
+        >>> manager.remove_instance(worker)
+        GPU off
+        >>> bool(manager.gpu)
+        False
+    """
+
+    @overload
+    def __init__(
+        self: demand[object, None],
+        needed_by: str,
+        /,
+        *,
+        acquire: Hook[ManagerT] | None = None,
+        release: Hook[SameManagerT] | None = None,
+        resource: None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: demand[object, V],
+        needed_by: str,
+        /,
+        *,
+        acquire: Hook[ManagerT] | None = None,
+        release: Hook[SameManagerT] | None = None,
+        resource: Callable[[], AbstractContextManager[V]],
+    ) -> None: ...
+    @overload
+    def __init__(
+        # The class's own variable: only then is a lambda's parameter inferred from what is declared or expected.
+        self: demand[I_contra, None],  # pyright: ignore[reportInvalidTypeVarUse]  # but it is what infers the lambda
+        needed_by: Callable[[I_contra], bool],
+        /,
+        *,
+        acquire: Hook[ManagerT] | None = None,
+        release: Hook[SameManagerT] | None = None,
+        resource: None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        needed_by: Callable[[I_contra], bool],
+        /,
+        *,
+        acquire: Hook[ManagerT] | None = None,
+        release: Hook[SameManagerT] | None = None,
+        resource: Callable[[], AbstractContextManager[V_co]],
+    ) -> None: ...
+    def __init__(
+        self,
+        needed_by: str | Callable[[Any], bool],
+        /,
+        *,
+        acquire: Callable[[Any], object] | None = None,
+        release: Callable[[Any], object] | None = None,
+        resource: Callable[[], AbstractContextManager[object]] | None = None,
+    ) -> None:
+        self._needs = _needs_attribute(needed_by) if isinstance(needed_by, str) else needed_by
+        check_callable("what tells whether an instance demands", self._needs)
+        for what, hook in (("acquire", acquire), ("release", release), ("resource", resource)):
+            if hook is not None:
+                check_callable(what, hook)
+        self._acquire = acquire
+        self._release = release
+        self._resource = resource
+        self._name = needed_by if isinstance(needed_by, str) else name_of(needed_by)
+        self.__doc__ = f"The managed instances that demand it, as `{self._name}` tells: a live, read-only set."
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self._name = f"{owner.__qualname__}.{name}"
+
+    @overload
+    def __get__(self, instance: None, owner: type[InstanceManager[Any]], /) -> Self: ...
+    @overload
+    def __get__(
+        self, instance: InstanceManager[T], owner: type[Managing[I_contra]] | None = None, /
+    ) -> Demand[T, V_co]: ...
+    def __get__(
+        self, instance: InstanceManager[Any] | None, owner: type[Managing[Any]] | None = None, /
+    ) -> Self | Demand[Any, Any]:
+        if instance is None:
+            return self
+        instance._managed()  # pyright: ignore[reportPrivateUsage]  # the two classes are one thing
+        try:
+            return instance._demands[self]  # pyright: ignore[reportPrivateUsage]  # the two classes are one thing
+        except KeyError:
+            raise TypeError(f"{self!r} was assigned to its class after {instance!r} was made") from None
+
+    def __set__(self, instance: object, value: Never, /) -> Never:
+        raise AttributeError(f"{self!r} of {instance!r} cannot be set to {value!r}: it follows the managed instances")
+
+    def __delete__(self, instance: object, /) -> Never:
+        raise AttributeError(f"{self!r} of {instance!r} cannot be deleted: it follows the managed instances")
+
+    def __repr__(self) -> str:
+        return f"<demand {self._name}>"
+
+    def _tally_for(self, manager: InstanceManager[Any]) -> Tally[Any, Any, Any]:
+        """Return what counts this demand on `manager`."""
+        return Tally(
+            self._name,
+            self._needs,
+            self._resource or nullcontext,
+            self._acquire or _nothing,
+            self._release or _nothing,
+            manager,
+        )
+
+
+@public
+class InstanceManager(Generic[T]):
+    """Manages instances in order, and knows which of them need what: each `demand` on its class tells.
+
+    Instances are told apart by identity, so they need not be hashable. Adding and removing is safe from any thread and
+    from inside the hooks of a demand. A demand that an instance has is met before the instance is among `instances`,
+    and ended after it no longer is.
+
+    In a forked child it has the same instances, and they demand the same, but nothing has begun: no hook has run, there
+    is no value, and nothing will be released. A demand begins when an instance is added that has it, or looked at again
+    with `refresh`.
+
+    It can be neither copied nor pickled: a copy would share what it holds, or have lost it.
+
+    Args:
+        instances: What to manage from the start.
+
+    Raises:
+        ValueError: One of them is there twice.
+        Exception: What a hook, a resource or a predicate of a demand raised. Then those added before are removed again.
+
+    Example:
+        >>> from refcount import InstanceManager, demand
+        >>> class Plain:
+        ...     pass
+        >>> class Picky:
+        ...     example_attr = True
+        >>> class Manager(InstanceManager[Plain | Picky]):
+        ...     convert_data = demand("example_attr")
+        >>> manager = Manager([Plain()])
+        >>> bool(manager.convert_data)
+        False
+        >>> manager.add_instance(Picky())
+        >>> bool(manager.convert_data), len(manager)
+        (True, 2)
+    """
+
+    _roster: Roster[T] | None = None
+    """None until `__init__` has run, which a subclass may forget to call."""
+
+    def __init__(self, instances: Iterable[T] = ()) -> None:
+        tallies = {
+            demand: demand._tally_for(self)  # pyright: ignore[reportPrivateUsage]  # the two classes are one thing
+            for demand in _demands_of(type(self))
+        }
+        self._demands = {demand: Demand(tally) for demand, tally in tallies.items()}
+        self._roster = Roster(type(self).__qualname__, tuple(tallies.values()))
+        try:
+            for instance in instances:
+                self.add_instance(instance)
+        except BaseException:
+            for instance in reversed(self.instances):
+                try:
+                    self.remove_instance(instance)
+                except Exception as error:
+                    report(error, f"removing {instance!r} from {self!r}")
+            raise
+
+    def _managed(self) -> Roster[T]:
+        if self._roster is None:
+            raise RuntimeError(f"{type(self).__qualname__}.__init__ has not called super().__init__() yet")
+        return self._roster
+
+    def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
+        raise TypeError(
+            f"{self!r} cannot be copied or pickled, for what its demands hold would be shared or lost: "
+            "make another one for the same instances"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__qualname__} of {0 if self._roster is None else len(self._roster)} instances>"
+
+    @property
+    def instances(self) -> tuple[T, ...]:
+        """What is managed at this moment, in the order in which it was added.
+
+        Example:
+            >>> from refcount import InstanceManager
+            >>> InstanceManager(["a", "b"]).instances
+            ('a', 'b')
+        """
+        return self._managed().instances
+
+    def __len__(self) -> int:
+        return len(self._managed())
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.instances)
+
+    def __contains__(self, instance: object) -> bool:
+        return instance in self._managed()
+
+    def add_instance(self, instance: T) -> None:
+        """Manage `instance`, and meet what it demands.
+
+        If anything of that fails, the manager is as it was.
+
+        Raises:
+            ValueError: It is managed already, or is being added or removed at this moment.
+            Exception: What a hook, a resource or a predicate of a demand raised.
+
+        Example:
+            >>> from refcount import InstanceManager
+            >>> manager = InstanceManager(["a"])
+            >>> manager.add_instance("b")
+            >>> manager.instances
+            ('a', 'b')
+        """
+        self._managed().add(instance)
+
+    def remove_instance(self, instance: T) -> None:
+        """Manage `instance` no longer, and end what it demanded.
+
+        Inside a hook that runs on account of this very instance, its demands end when that hook is done.
+
+        Raises:
+            ValueError: It is not managed.
+            Exception: What a hook or the resource of a demand raised; the instance is removed all the same.
+
+        Example:
+            >>> from refcount import InstanceManager
+            >>> manager = InstanceManager(["a", "b"])
+            >>> manager.remove_instance("a")
+            >>> manager.instances
+            ('b',)
+        """
+        self._managed().remove(instance)
+
+    def refresh(self, instance: T) -> None:
+        """Look again at what `instance` demands; an attribute that is `tracked` sees to it by itself.
+
+        While another thread, or a hook further up, adds or refreshes it, that one will look again instead.
+
+        Raises:
+            ValueError: It is not managed.
+            Exception: What a hook, a resource or a predicate of a demand raised; a demand that could not be met counts
+                as not demanded, one that could not be looked at stays as it was.
+
+        Example:
+            >>> from refcount import InstanceManager, demand
+            >>> class Worker:
+            ...     busy = False
+            >>> class Manager(InstanceManager[Worker]):
+            ...     working = demand("busy")
+            >>> worker = Worker()
+            >>> manager = Manager([worker])
+            >>> worker.busy = True
+            >>> manager.refresh(worker)
+            >>> worker in manager.working
+            True
+        """
+        self._managed().refresh(instance)
+
+
+def _needs_attribute(name: str) -> Callable[[object], bool]:
+    if not name.isidentifier():
+        raise ValueError(f"what tells whether an instance demands must be the name of an attribute, not {name!r}")
+
+    def needs(instance: object) -> bool:
+        value: object = getattr(instance, name, None)
+        if isinstance(value, tracked):
+            raise TypeError(
+                f"{value!r} of {instance!r} is no value: @dataclass(slots=True) has put a slot in the place of what "
+                "tells of its changes, so leave slots=True out"
+            )
+        return value is not None and value is not False
+
+    return needs
+
+
+def _demands_of(manager: type[object]) -> list[demand[Any, Any]]:
+    """Return the demands of a class, inherited ones first; what a subclass has overridden is none."""
+    names = {name: None for owner in reversed(manager.__mro__) for name in vars(owner)}
+    found: list[demand[Any, Any]] = []
+    for name in names:
+        value: object = inspect.getattr_static(manager, name)
+        if _is_demand(value) and value not in found:
+            found.append(value)
+    return found
+
+
+def _is_demand(value: object) -> TypeGuard[demand[Any, Any]]:
+    return isinstance(value, demand)
+
+
+def _nothing(_manager: object) -> None:
+    """Do nothing, for a hook that is not there."""

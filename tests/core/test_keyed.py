@@ -1,0 +1,1260 @@
+"""Families: one shared resource for each key, and the capacity that bounds how many are up at once."""
+
+import gc
+import itertools
+import math
+import random
+import threading
+import warnings
+import weakref
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pytest
+
+from refcount import CapacityError, ClosedError, Lease, ReentrantError, SharedResource, State
+from refcount._core.capacity import Capacity, Slot
+from refcount._core.driver import Driver
+from refcount._core.family import Family, Terms
+from refcount._core.openers import Opener, Yielding
+from refcount._core.timer_heap import LITTER, TimerHeap
+from refcount._core.timers import THREAD_NAME, clocks
+from refcount.testing import ManualClock
+from tests.core.test_interrupts import Interruption, Points
+from tests.helpers.programs import run_program
+from tests.helpers.shaking import run_threads, shaken
+from tests.helpers.watched import WAIT, Thing, Watched, own_timers, until, waiting
+
+SOON = 0.05
+"""Seconds that a test waits to see a timeout come."""
+
+
+class Cameras:
+    """A family whose keys are numbers, and what happened to each.
+
+    Args:
+        start: Called with the key inside each start.
+        stop: Called with the key inside each stop.
+        terms: The family's.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[int], object] = lambda _key: None,
+        stop: Callable[[int], object] = lambda _key: None,
+        *,
+        check: Callable[[Thing], bool] | None = None,
+        **terms: Any,
+    ) -> None:
+        self.family: Family[Thing] = Family("camera", Terms(check=check, **terms))
+        self.log: list[str] = []
+        self.watched: dict[int, Watched] = {}
+        self._start = start
+        self._stop = stop
+
+    def __getitem__(self, key: int) -> SharedResource[Thing]:
+        found = self.family.find(key)
+        return found or self.family.make(key, self._opener(self._watch(key)), f"camera({key!r})")
+
+    @property
+    def up(self) -> list[int]:
+        """The keys that are not idle."""
+        return sorted(int(resource.name[7:-1]) for resource in self.family.resources())
+
+    @property
+    def alive(self) -> int:
+        """How many things of all keys are alive."""
+        return sum(watched.alive for watched in self.watched.values())
+
+    def _opener(self, watched: Watched) -> Opener[Thing]:
+        def life() -> Generator[Thing, None, None]:
+            with watched.open() as thing:
+                yield thing
+
+        return lambda: Yielding(life(), "camera")  # as the decorators make it
+
+    def _watch(self, key: int) -> Watched:
+        def start() -> None:
+            self._start(key)
+            self.log.append(f"+{key}")
+
+        def stop(_thing: Thing) -> None:
+            self.log.append(f"-{key}")
+            self._stop(key)
+
+        return self.watched.setdefault(key, Watched(start, stop))
+
+
+class Gate:
+    """A hook of one key that says when it is reached, and waits until it may go on."""
+
+    def __init__(self, key: int) -> None:
+        self._key = key
+        self.reached = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self, key: int) -> None:
+        if key == self._key:
+            self.reached.set()
+            assert self.open.wait(WAIT)
+
+
+class Visitor:
+    """A thread that acquires a resource, and keeps the lease or the error."""
+
+    def __init__(self, resource: SharedResource[Thing], timeout: float | None = WAIT) -> None:
+        self.lease: Lease[Thing] | None = None
+        self.error: BaseException | None = None
+        self._resource = resource
+        self._timeout = timeout
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.lease = self._resource.acquire(self._timeout)
+        except BaseException as error:
+            self.error = error
+
+    def waits(self) -> "Visitor":
+        """Return when it stands at the door."""
+        until(lambda: waiting(self._resource) or not self._thread.is_alive(), "waiting at the door")
+        assert self._thread.is_alive()
+        return self
+
+    def join(self) -> "Visitor":
+        """Return when it is through, one way or the other."""
+        self._thread.join(WAIT)
+        assert not self._thread.is_alive()
+        return self
+
+    def leave(self) -> None:
+        """Release its lease."""
+        self.join()
+        if self.error is not None:
+            raise self.error
+        assert self.lease is not None
+        self.lease.release()
+
+
+def capacity_of(cameras: Cameras) -> dict[str, Any]:
+    """Return what the capacity of the family knows; nothing public shows it."""
+    whole: Any = cameras
+    capacity: object = whole.family._capacity
+    return vars(capacity)
+
+
+def in_line(cameras: Cameras, count: int, patience: float = WAIT) -> None:
+    """Return when as many keys wait for a slot."""
+    until(lambda: len(capacity_of(cameras)["_queue"]) == count, f"{count} keys waiting", patience)
+
+
+def asleep(cameras: Cameras, count: int) -> None:
+    """Return when as many threads wait for a slot."""
+    until(lambda: sum(map(len, capacity_of(cameras)["_queue"].values())) == count, f"{count} threads waiting")
+
+
+def is_empty(cameras: Cameras) -> bool:
+    """Say whether the capacity has forgotten everybody."""
+    facts = capacity_of(cameras)
+    return not any(facts[name] for name in ("_inside", "_queue", "_resting", "_evicting"))
+
+
+# --- One resource for each key --------------------------------------------------------------------------------------
+
+
+def test_each_key_has_a_resource_of_its_own() -> None:
+    """Equal keys share, others do not; each starts and stops once."""
+    cameras = Cameras()
+    with cameras[0]() as first, cameras[0]() as second, cameras[1]() as other:
+        assert first is second
+        assert first is not other
+        assert cameras.up == [0, 1]
+    assert cameras.log == ["+0", "+1", "-1", "-0"]
+    assert cameras.up == []
+
+
+def test_keys_are_found_by_equality() -> None:
+    """Scenario 9, second half: keys that are equal but not the same object hit the same resource."""
+    family: Family[Thing] = Family("camera", Terms())
+    resource = family.make(("a", 1), Watched().open, "camera('a', 1)")
+    assert family.find(("".join(["a"]), 1.0)) is resource
+    assert family.make(("a", True), Watched().open, "camera('a', True)") is resource
+    assert family.find(("a", 2)) is None
+
+
+def test_an_idle_key_takes_no_memory() -> None:
+    """When a resource is idle and nobody refers to it, it goes; one that lingers stays, whoever refers to it."""
+    cameras = Cameras(linger=10.0)
+    with ManualClock() as clock:
+        with cameras[0]():
+            pass
+        gone = weakref.ref(cameras[0])
+        gc.collect()
+        assert gone() is not None
+        clock.advance(10.0)
+        gc.collect()
+        assert gone() is None
+    assert cameras.family.find(0) is None
+    assert len(vars(cameras.family)["_members"].valuerefs()) == 0
+
+
+def test_idle_keys_leave_no_timers_behind() -> None:
+    """Thousands of keys that were used, and stopped long before their linger was over, leave no heap of timers."""
+    with own_timers():
+        cameras = Cameras(linger=3600.0)
+        for key in range(2000):
+            cameras[key].acquire().release()
+        waited = timers_waiting()
+        for resource in cameras.family.resources():
+            resource.flush()
+        assert waited == 2000
+        assert timers_waiting() <= LITTER
+    assert cameras.up == []
+
+
+def timers_waiting() -> int:
+    """How many timers wait in the heap of the clock in force; nothing public shows it."""
+    heap: TimerHeap = vars(clocks.clock)["_heap"]
+    return len(heap)
+
+
+def test_an_idle_resource_stays_while_somebody_refers_to_it() -> None:
+    """Whoever keeps the resource and whoever asks for the key get the same one."""
+    cameras = Cameras()
+    kept = cameras[0]
+    with cameras[0]():
+        assert kept.usecount == 1
+    assert cameras[0] is kept
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_first_consumers_of_a_key_get_the_same_resource(seed: int) -> None:
+    """However many threads come first at once, there is one resource, and it starts once."""
+    cameras = Cameras()
+    met = threading.Barrier(6, timeout=WAIT)
+
+    def consume() -> Thing:
+        with cameras[0]() as thing:
+            met.wait()
+            return thing
+
+    with shaken(seed):
+        things = run_threads(*[consume] * 6)
+    assert len(set(things)) == 1
+    assert cameras.log == ["+0", "-0"]
+
+
+def test_a_closed_resource_makes_room_for_a_new_one() -> None:
+    """The next call with the key gets a fresh resource, while the closed one is still held and still known."""
+    cameras = Cameras()
+    old = cameras[0]
+    lease = old.acquire()
+    with pytest.raises(TimeoutError):
+        old.close(timeout=0)
+    new = cameras[0]
+    assert new is not old
+    with new() as thing:
+        assert thing is not lease.value
+        assert set(cameras.family.resources()) == {old, new}
+    lease.release()
+    assert cameras.family.resources() == ()
+
+
+def test_keys_linger_independently() -> None:
+    """Scenario 8: each key stops at its own deadline."""
+    cameras = Cameras(linger=10.0)
+    with ManualClock() as clock:
+        cameras[0].acquire().release()
+        clock.advance(6.0)
+        cameras[1].acquire().release()
+        clock.advance(4.0)
+        assert cameras.log == ["+0", "+1", "-0"]
+        clock.advance(6.0)
+        assert cameras.log == ["+0", "+1", "-0", "-1"]
+
+
+def test_a_slow_start_of_one_key_delays_no_other() -> None:
+    """While one key is in the middle of its start, others start, also in a bounded family."""
+    for capacity in (None, 2):
+        gate = Gate(0)
+        cameras = Cameras(start=gate, capacity=capacity)
+        slow = Visitor(cameras[0])
+        assert gate.reached.wait(WAIT)
+        cameras[1].acquire(timeout=WAIT).release()
+        assert cameras.log == ["+1", "-1"]
+        gate.open.set()
+        slow.leave()
+
+
+def test_a_failed_start_is_not_kept() -> None:
+    """R8: the key is idle after the failure, and the next consumer tries anew."""
+    fails = [True]
+
+    def start(_key: int) -> None:
+        if fails:
+            fails.pop()
+            raise OSError("no such camera")
+
+    cameras = Cameras(start=start, linger=math.inf)
+    with pytest.raises(OSError, match="no such camera"), cameras[0]():
+        pass
+    assert cameras.up == []
+    with cameras[0]() as thing:
+        assert thing.alive
+    cameras.family.close()
+
+
+def test_check_and_overlap_reach_the_members() -> None:
+    """The terms of the family are those of each resource."""
+    cameras = Cameras(check=lambda thing: thing.number > 1, linger=math.inf)
+    cameras[0].acquire().release()
+    with cameras[0]() as thing:
+        assert thing.number == 2
+    cameras.family.close()
+
+    gate = Gate(0)
+    cameras = Cameras(stop=gate, overlap=True)
+    lease = cameras[0].acquire()
+    stopping = threading.Thread(target=lease.release)
+    stopping.start()
+    assert gate.reached.wait(WAIT)
+    with cameras[0]() as thing:
+        assert thing.number == 2
+        gate.open.set()
+        stopping.join(WAIT)
+
+
+# --- Capacity -------------------------------------------------------------------------------------------------------
+
+
+def test_a_newcomer_waits_for_a_slot() -> None:
+    """Scenario 9: at capacity 2 a key that is up is served at once, and a third one waits until one of them is idle."""
+    cameras = Cameras(capacity=2)
+    first, second = cameras[0].acquire(), cameras[1].acquire()
+    with cameras[0]():
+        third = Visitor(cameras[2]).waits()
+    in_line(cameras, 1)
+    assert cameras.up == [0, 1, 2]  # the third is not idle, for somebody waits for it, but it has not started
+    assert cameras.alive == 2
+    first.release()
+    third.leave()
+    second.release()
+    assert cameras.log == ["+0", "+1", "-0", "+2", "-2", "-1"]
+    assert is_empty(cameras)
+
+
+def test_the_key_that_lingered_longest_is_stopped_first() -> None:
+    """Scenario 9, idle keys: room is made at once; `touch` and using it again make a key the last to go."""
+    cameras = Cameras(capacity=4, linger=math.inf)
+    for key in (0, 1, 2, 3):
+        cameras[key].acquire().release()
+    cameras[0].touch()
+    cameras[1].acquire().release()
+    cameras.log.clear()
+    for key in (4, 5, 6, 7):
+        cameras[key].acquire().release()
+    assert cameras.log == ["-2", "+4", "-3", "+5", "-0", "+6", "-1", "+7"]
+    assert cameras.up == [4, 5, 6, 7]
+    cameras.family.close()
+    assert is_empty(cameras)
+
+
+def test_a_key_in_use_is_never_stopped_for_another() -> None:
+    """Only what lingers makes room, however long ago the others were used."""
+    cameras = Cameras(capacity=2, linger=math.inf)
+    with cameras[0]():
+        for key in (1, 2, 3):
+            cameras[key].acquire().release()
+        assert cameras.log == ["+0", "+1", "-1", "+2", "-2", "+3"]
+    cameras.family.close()
+
+
+def test_a_key_that_would_not_make_room_is_not_stopped_for_another() -> None:
+    """What lingers of a key with an older generation that is still held would free no slot: it stays up."""
+    cameras = Cameras(capacity=1, linger=math.inf, when_full="raise")
+    held = cameras[0].acquire()
+    cameras[0].invalidate()
+    cameras[0].acquire().release()
+    with pytest.raises(CapacityError):
+        cameras[1].acquire()
+    assert cameras.log == ["+0", "+0"]
+    held.release()
+    with cameras[1]():  # now it does
+        assert cameras.log == ["+0", "+0", "-0", "-0", "+1"]
+    cameras.family.close()
+    assert is_empty(cameras)
+
+
+def test_a_key_that_begins_to_linger_makes_room_for_who_waits() -> None:
+    """Whoever waits does not wait for the linger to be over: it stops the key as soon as nobody holds it."""
+    cameras = Cameras(capacity=1, linger=math.inf)
+    lease = cameras[0].acquire()
+    visitor = Visitor(cameras[1]).waits()
+    in_line(cameras, 1)
+    lease.release()
+    visitor.leave()
+    assert cameras.log == ["+0", "-0", "+1"]
+    cameras.family.close()
+
+
+class Elsewhere:
+    """A resource of somebody else's, whose last lease is given back in the middle of one of our steps."""
+
+    def __init__(self) -> None:
+        self.stopped_in: list[str] = []
+        self.given_back = False
+        self.resource = SharedResource.of(list[int], stop=self._stop)
+        self._lease = self.resource.acquire()
+
+    def give_back(self) -> None:
+        """Give it back, once, as a finalizer would."""
+        if not self.given_back:
+            self.given_back = True
+            assert self._lease.release()
+
+    def stopped_without_a_lock(self) -> bool:
+        """Say whether it was stopped by the timer thread, which has no lock."""
+        self.resource.wait_stopped(WAIT)
+        return self.stopped_in == [THREAD_NAME]
+
+    def _stop(self, _value: list[int]) -> None:
+        self.stopped_in.append(threading.current_thread().name)
+
+
+def test_what_is_given_back_under_the_lock_of_a_family_is_stopped_elsewhere() -> None:
+    """A key's `__eq__`, or a finalizer, may come there; the stop of another resource must not run under the lock."""
+    other = Elsewhere()
+
+    class Key:
+        def __hash__(self) -> int:
+            return 7
+
+        def __eq__(self, another: object) -> bool:
+            if family_locked():
+                other.give_back()
+            return isinstance(another, Key)
+
+    family: Family[Thing] = Family("camera", Terms())
+    family_locked: Callable[[], bool] = vars(family)["_guard"].mine
+    first = family.make(Key(), Watched().open, "camera(first)")
+    assert family.make(Key(), Watched().open, "camera(second)") is first
+    assert other.given_back
+    assert other.stopped_without_a_lock()
+
+
+@pytest.mark.parametrize("capacity", [None, 1])
+def test_what_is_given_back_in_a_step_within_a_step_is_stopped_elsewhere(
+    capacity: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the step of the capacity, the step of the resource that it is part of still goes on."""
+    other = Elsewhere()
+    cameras = Cameras(capacity=capacity)
+    publish: Callable[[Driver[Thing]], None] = vars(Driver)["_publish"]
+
+    def interrupted(driver: Driver[Thing]) -> None:
+        publish(driver)
+        if driver.name == "camera(0)" and driver.machine.idle:  # it has just left the capacity
+            other.give_back()
+
+    monkeypatch.setattr(Driver, "_publish", interrupted)
+    with cameras[0]():
+        pass
+    assert other.given_back
+    assert other.stopped_without_a_lock()
+
+
+def test_an_interrupt_before_who_waits_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key begins to linger, and the interrupt comes before the one who waits is rung: it is rung later."""
+    cameras = Cameras(capacity=1, linger=math.inf)
+    lease = cameras[0].acquire()
+    visitor = Visitor(cameras[1], timeout=5.0).waits()
+    asleep(cameras, 1)
+    settle: Callable[[Capacity], None] = vars(Capacity)["_settle"]
+    interrupts = iter([KeyboardInterrupt])
+
+    def interrupted(capacity: Capacity) -> None:
+        for interrupt in interrupts:
+            raise interrupt
+        settle(capacity)
+
+    monkeypatch.setattr(Capacity, "_settle", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lease.release()
+    visitor.leave()
+    assert cameras.log == ["+0", "-0", "+1"]
+    cameras.family.close()
+
+
+def two_starts_of_one_key(cameras: Cameras) -> list[Visitor]:
+    """Return two visitors of key 1 who wait for its slot: the first one's generation was invalidated meanwhile."""
+    visitors = [Visitor(cameras[1], timeout=None).waits()]
+    asleep(cameras, 1)
+    cameras[1].invalidate()
+    visitors.append(Visitor(cameras[1], timeout=None))
+    asleep(cameras, 2)
+    return visitors
+
+
+def test_two_starts_of_one_key_both_get_its_slot() -> None:
+    """Both are woken when it is free."""
+    cameras = Cameras(capacity=1)
+    lease = cameras[0].acquire()
+    visitors = two_starts_of_one_key(cameras)
+    lease.release()
+    for visitor in visitors:
+        visitor.leave()
+    assert sorted(cameras.log) == ["+0", "+1", "+1", "-0", "-1", "-1"]
+    assert is_empty(cameras)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_two_starts_of_one_key_are_both_refused(whole: bool) -> None:
+    """A forced close, of the key or of the whole family, wakes both, and does not wait for the slot."""
+    cameras = Cameras(capacity=1)
+    lease = cameras[0].acquire()
+    resource = cameras[1]
+    visitors = two_starts_of_one_key(cameras)
+    if whole:
+        cameras.family.close(WAIT, force=True)
+    else:
+        resource.close(WAIT, force=True)
+    for visitor in visitors:
+        assert isinstance(visitor.join().error, ClosedError)
+    assert lease.release()
+    assert not any("1" in event for event in cameras.log)
+    assert is_empty(cameras)
+
+
+def test_no_more_keys_are_stopped_than_there_are_newcomers(caplog: pytest.LogCaptureFixture) -> None:
+    """Two who wait stop two keys, side by side, and leave the third one alone."""
+    both = threading.Barrier(3, timeout=WAIT)
+
+    def stop(key: int) -> None:
+        if key < 3:
+            both.wait()
+
+    cameras = Cameras(stop=stop, capacity=3, linger=math.inf)
+    for key in (0, 1, 2):
+        cameras[key].acquire().release()
+    visitors = [Visitor(cameras[3]), Visitor(cameras[4])]
+    both.wait()
+    for visitor in visitors:
+        visitor.leave()
+    assert sorted(cameras.log[3:5]) == ["-0", "-1"]
+    assert cameras.up == [2, 3, 4]
+    assert not caplog.records
+    both.abort()
+    with pytest.raises(threading.BrokenBarrierError):
+        cameras.family.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_error_of_a_key_stopped_for_another_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """It is none of the newcomer's making, so the newcomer starts, and the error goes to the log."""
+
+    def stop(key: int) -> None:
+        if key == 0:
+            raise OSError("stuck shutter")
+
+    cameras = Cameras(stop=stop, capacity=1, linger=math.inf)
+    cameras[0].acquire().release()
+    with cameras[1]() as thing:
+        assert thing.alive
+    assert [record.exc_info and str(record.exc_info[1]) for record in caplog.records] == ["stuck shutter"]
+    assert "camera(0)" in caplog.text
+    cameras.family.close()
+
+
+def test_a_victim_that_is_taken_again_is_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If somebody takes the chosen key in the last moment, it stays, and the next one makes room."""
+    cameras = Cameras(capacity=2, linger=math.inf)
+    for key in (0, 1):
+        cameras[key].acquire().release()
+    rescued: list[Lease[Thing]] = []
+    flush = Slot.flush
+
+    def rescue(slot: Slot) -> None:
+        if slot.name == "camera(0)":
+            rescued.append(cameras[0].acquire())
+        flush(slot)
+
+    monkeypatch.setattr(Slot, "flush", rescue)
+    with cameras[2]():
+        assert cameras.log == ["+0", "+1", "-1", "+2"]
+        assert [lease.held for lease in rescued] == [True]
+    rescued[0].release()
+    cameras.family.close()
+
+
+def test_who_stopped_nothing_lets_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiter that comes in otherwise, its victim taken again, leaves what lingers meanwhile to the next in line."""
+    cameras = Cameras(capacity=3, linger=math.inf)
+    cameras[0].acquire().release()
+    leases = {key: cameras[key].acquire() for key in (1, 2)}
+    second: list[Visitor] = []
+    flush = Slot.flush
+
+    def interfere(slot: Slot) -> None:
+        if not second:
+            leases[0] = cameras[0].acquire()
+            second.append(Visitor(cameras[4], timeout=None))
+            in_line(cameras, 2)
+            leases[2].release()
+            in_line(cameras, 1)
+            until(lambda: len(capacity_of(cameras)["_evicting"]) == 1, "the second one's going to sleep")
+            leases[1].release()
+        flush(slot)
+
+    monkeypatch.setattr(Slot, "flush", interfere)
+    first = Visitor(cameras[3]).join()
+    second[0].join()
+    assert cameras.up == [0, 3, 4]
+    for visitor in (first, *second):
+        visitor.leave()
+    leases[0].release()
+    cameras.family.close()
+    assert is_empty(cameras)
+
+
+def test_a_timeout_ends_the_wait_and_leaves_nothing_behind() -> None:
+    """`acquire(timeout=)` gives up with an error that names key, family and capacity; the slot goes to the next one."""
+    cameras = Cameras(capacity=1)
+    lease = cameras[0].acquire()
+    with pytest.raises(TimeoutError, match=r"camera\(1\) could not start.* camera has a capacity of 1"):
+        cameras[1].acquire(timeout=SOON)
+    with pytest.raises(TimeoutError):
+        cameras[1].acquire(timeout=0)
+    assert cameras.up == [0]
+    patient = Visitor(cameras[2]).waits()
+    lease.release()
+    patient.leave()
+    assert cameras.log == ["+0", "-0", "+2", "-2"]
+    assert is_empty(cameras)
+
+
+def test_when_full_raise_refuses_at_once() -> None:
+    """`CapacityError` names key, family and capacity; a key that lingers makes room all the same."""
+    cameras = Cameras(capacity=1, when_full="raise", linger=math.inf)
+    with cameras[0]():
+        with pytest.raises(CapacityError, match=r"camera\(1\) cannot start: camera has a capacity of 1"), cameras[1]():
+            pass
+        with cameras[0]():
+            assert cameras.up == [0]
+    with cameras[1]():
+        assert cameras.log == ["+0", "-0", "+1"]
+    cameras.family.close()
+    assert is_empty(cameras)
+
+
+def test_a_failed_start_gives_its_slot_back() -> None:
+    """R6: what raises in the opener, at the call or inside, costs no capacity."""
+
+    def refuse() -> Any:
+        raise OSError("no such camera")
+
+    family: Family[Thing] = Family("camera", Terms(capacity=1, when_full="raise", linger=math.inf))
+    for key in range(3):
+        with pytest.raises(OSError, match="no such camera"):
+            family.make(key, refuse, f"camera({key})").acquire()
+        with pytest.raises(TypeError, match=r"camera\(9\) must return a context manager"):
+            family.make(9, lambda: 3, "camera(9)").acquire()  # type: ignore[arg-type, return-value]  # a bad opener
+    with family.make(3, Watched().open, "camera(3)")():
+        assert len(family.resources()) == 1
+    family.close()
+
+
+def test_a_failed_start_lets_the_next_one_in() -> None:
+    """R6, with somebody waiting: who waits is served when the start before it fails."""
+    gate = Gate(0)
+
+    def start(key: int) -> None:
+        gate(key)
+        if key == 0:
+            raise OSError("no such camera")
+
+    cameras = Cameras(start=start, capacity=1)
+    failing = Visitor(cameras[0])
+    assert gate.reached.wait(WAIT)
+    second = Visitor(cameras[1]).waits()
+    in_line(cameras, 1)
+    gate.open.set()
+    with pytest.raises(OSError, match="no such camera"):
+        failing.leave()
+    second.leave()
+    assert is_empty(cameras)
+
+
+def test_slots_go_to_those_who_wait_in_order_of_coming() -> None:
+    """Nobody who comes later starts earlier."""
+    cameras = Cameras(capacity=1)
+    lease = cameras[0].acquire()
+    visitors: list[Visitor] = []
+    for key in (1, 2, 3):
+        visitors.append(Visitor(cameras[key]).waits())
+        in_line(cameras, key)
+    lease.release()
+    for visitor in visitors:
+        visitor.leave()
+    assert cameras.log == ["+0", "-0", "+1", "-1", "+2", "-2", "+3", "-3"]
+
+
+def test_who_takes_over_a_start_takes_over_the_place_in_line() -> None:
+    """When the first of two who wait for a key gives up, the second is served before keys that came in between."""
+    cameras = Cameras(capacity=1)
+    lease = cameras[0].acquire()
+    given_up = Visitor(cameras[1], timeout=10 * SOON)
+    in_line(cameras, 1)
+    second = Visitor(cameras[1])
+    until(lambda: waiting(cameras[1]) == 2, "two waiting for one key")
+    later = Visitor(cameras[2]).waits()
+    in_line(cameras, 2)
+    assert isinstance(given_up.join().error, TimeoutError)
+    lease.release()
+    second.leave()
+    later.leave()
+    assert cameras.log == ["+0", "-0", "+1", "-1", "+2", "-2"]
+
+
+def test_a_key_that_is_taken_over_while_it_stops_keeps_its_slot() -> None:
+    """A newcomer of the same key does not stand in line for a slot that its key has already."""
+    gate = Gate(0)
+    cameras = Cameras(stop=gate, capacity=1)
+    lease = cameras[0].acquire()
+    stopping = threading.Thread(target=lease.release)
+    stopping.start()
+    assert gate.reached.wait(WAIT)
+    again = Visitor(cameras[0]).waits()
+    other = Visitor(cameras[1]).waits()
+    in_line(cameras, 1)
+    gate.open.set()
+    stopping.join(WAIT)
+    again.leave()
+    other.leave()
+    assert cameras.log == ["+0", "-0", "+0", "-0", "+1", "-1"]
+
+
+def test_a_hook_that_waits_for_its_own_slot_is_found_out() -> None:
+    """Rule 9: a start or stop that needs another key of a family which it fills itself gets an error, no deadlock."""
+
+    def start(key: int) -> None:
+        if key == 0:
+            cameras[1].acquire()
+
+    def stop(key: int) -> None:
+        if key == 2:
+            cameras[1].acquire()
+
+    cameras = Cameras(start, stop, capacity=1)
+    with pytest.raises(ReentrantError, match=r"camera\(1\) inside a hook of camera\(0\) would wait for itself"):
+        cameras[0].acquire()
+    lease = cameras[2].acquire()
+    with pytest.raises(ReentrantError, match=r"camera\(1\) inside a hook of camera\(2\)"):
+        lease.release()
+    assert is_empty(cameras)
+
+
+def test_a_hook_may_use_another_key_while_there_is_room() -> None:
+    """Rule 9: with room for both, a start that acquires another key of its family works."""
+    held: list[Lease[Thing]] = []
+
+    def start(key: int) -> None:
+        if key == 0:
+            held.append(cameras[1].acquire())
+
+    cameras = Cameras(start, capacity=2)
+    with cameras[0]():
+        assert cameras.log == ["+1", "+0"]
+    held[0].release()
+    assert is_empty(cameras)
+
+
+def test_a_lost_lease_gives_its_slot_back() -> None:
+    """Rule 14: who waits is served after a lease was garbage-collected while held."""
+    cameras = Cameras(capacity=1)
+    lease: Lease[Thing] | None = cameras[0].acquire()
+    visitor = Visitor(cameras[1]).waits()
+    in_line(cameras, 1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert lease is not None
+        lease = None
+        gc.collect()
+        visitor.leave()
+    assert [str(warning.message).split(";")[0] for warning in caught] == ["a lease of camera(0) was never released"]
+    assert is_empty(cameras)
+
+
+# --- Closing --------------------------------------------------------------------------------------------------------
+
+
+def test_close_is_final() -> None:
+    """What lingers stops, what is kept refuses, and no key gets a resource any more; a second call is harmless."""
+    cameras = Cameras(linger=math.inf)
+    kept = cameras[0]
+    cameras[1].acquire().release()
+    cameras.family.close()
+    assert cameras.log == ["+1", "-1"]
+    with pytest.raises(ClosedError, match=r"camera\(0\) is closed"):
+        kept.acquire()
+    for key in (0, 1, 2):
+        with pytest.raises(ClosedError, match="camera is closed"):
+            cameras[key]
+    cameras.family.close()
+
+
+def test_close_waits_for_the_holders() -> None:
+    """After the timeout everything stays closed, and stops when the last holder leaves."""
+    cameras = Cameras()
+    leases = [cameras[key].acquire() for key in (0, 1)]
+    with pytest.raises(TimeoutError, match=r"camera was still running after 0.05 s: camera\(0\), camera\(1\)"):
+        cameras.family.close(timeout=SOON)
+    leases[0].release()
+    closing = threading.Thread(target=cameras.family.close)
+    closing.start()
+    leases[1].release()
+    closing.join(WAIT)
+    assert not closing.is_alive()
+    assert cameras.log == ["+0", "+1", "-0", "-1"]
+
+
+def test_close_by_force_stops_under_the_holders() -> None:
+    """Nothing is alive when it returns, and the leases are still given back without harm."""
+    cameras = Cameras(capacity=2)
+    leases = [cameras[key].acquire() for key in (0, 1)]
+    cameras.family.close(force=True)
+    assert cameras.alive == 0
+    assert [lease.release() for lease in leases] == [True, True]
+    assert is_empty(cameras)
+
+
+def test_close_refuses_those_who_wait_for_a_slot() -> None:
+    """They get `ClosedError` at once; a start that is in flight is finished."""
+    gate = Gate(0)
+    cameras = Cameras(start=gate, capacity=1)
+    starting = Visitor(cameras[0])
+    assert gate.reached.wait(WAIT)
+    refused = Visitor(cameras[1]).waits()
+    in_line(cameras, 1)
+    with pytest.raises(TimeoutError):
+        cameras.family.close(timeout=SOON)
+    assert isinstance(refused.join().error, ClosedError)
+    gate.open.set()
+    starting.leave()
+    cameras.family.close(timeout=WAIT)
+    assert cameras.log == ["+0", "-0"]
+    assert is_empty(cameras)
+
+
+def test_close_gathers_what_the_stops_raised() -> None:
+    """Every resource is stopped whatever the others raise; one error comes as it is, several as a group."""
+
+    def stop(key: int) -> None:
+        if key:
+            raise OSError(f"stuck shutter {key}")
+
+    cameras = Cameras(stop=stop, linger=math.inf)
+    for key in (0, 1):
+        cameras[key].acquire().release()
+    with pytest.raises(OSError, match="stuck shutter 1"):
+        cameras.family.close()
+    assert cameras.alive == 0
+
+    cameras = Cameras(stop=stop, linger=math.inf)
+    for key in (0, 1, 2):
+        cameras[key].acquire().release()
+    held = cameras[3].acquire()
+    with pytest.raises(ExceptionGroup, match="3 errors while closing camera") as raised:
+        cameras.family.close(timeout=0)
+    assert [type(error) for error in raised.value.exceptions] == [OSError, OSError, TimeoutError]
+    assert cameras.alive == 1
+    with pytest.raises(OSError, match="stuck shutter 3"):
+        held.release()
+
+
+def test_close_inside_a_hook_is_refused() -> None:
+    """It would wait for itself; nothing is closed."""
+
+    def start(key: int) -> None:
+        if key == 0:
+            cameras.family.close()
+
+    cameras = Cameras(start)
+    with pytest.raises(ReentrantError, match=r"close of camera, and with it of camera\(0\)"):
+        cameras[0].acquire()
+    with cameras[1]():
+        assert cameras.up == [1]
+
+
+def test_close_also_closes_what_was_closed_before() -> None:
+    """A resource that was closed and replaced, but is still held, is waited for as well."""
+    cameras = Cameras()
+    old = cameras[0]
+    lease = old.acquire()
+    with pytest.raises(TimeoutError):
+        old.close(timeout=0)
+    cameras[0].acquire().release()
+    with pytest.raises(TimeoutError, match=r"camera was still running after 0.0 s: camera\(0\)"):
+        cameras.family.close(timeout=0)
+    lease.release()
+    cameras.family.close(timeout=0)
+
+
+# --- Bad input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("terms", "error", "text"),
+    [
+        ({"capacity": 0}, ValueError, "capacity must be 1 or more, not 0"),
+        ({"capacity": -3}, ValueError, "not -3"),
+        ({"capacity": 1.5}, TypeError, "capacity must be an integer, not 1.5"),
+        ({"capacity": True}, TypeError, "not True"),
+        ({"capacity": "2"}, TypeError, "not '2'"),
+        ({"when_full": "panic"}, ValueError, "when_full must be 'wait' or 'raise', not 'panic'"),
+        ({"when_full": None}, ValueError, "not None"),
+        ({"linger": -1.0}, ValueError, "linger must be 0 seconds or more, not -1.0"),
+        ({"linger": math.nan}, ValueError, "not nan"),
+        ({"linger": "1"}, TypeError, "not '1'"),
+        ({"check": 3}, TypeError, "check must be callable, not 3"),
+    ],
+)
+def test_bad_terms_are_refused(terms: dict[str, Any], error: type[Exception], text: str) -> None:
+    """Each error names the option and the value."""
+    with pytest.raises(error, match=text):
+        Terms(**terms)
+
+
+def test_an_unhashable_key_is_refused() -> None:
+    """Nothing is made for it."""
+    cameras = Cameras()
+    with pytest.raises(TypeError, match="unhashable"):
+        cameras.family.find([1])  # type: ignore[arg-type]  # that is the point
+    assert cameras.up == []
+
+
+@pytest.mark.parametrize("timeout", [-1.0, math.nan])
+def test_a_bad_timeout_closes_nothing(timeout: float) -> None:
+    """The family is open after the error."""
+    cameras = Cameras()
+    with pytest.raises(ValueError, match="timeout must be 0 seconds or more"):
+        cameras.family.close(timeout)
+    with cameras[0]():
+        assert cameras.up == [0]
+
+
+# --- Shaken ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("linger", [0.0, math.inf])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bound_holds_when_shaken(seed: int, linger: float, overlap: bool) -> None:
+    """Four threads on four keys and two slots: everybody is served, and never more than two things are alive."""
+    lock = threading.Lock()
+    alive: set[int] = set()
+    most: list[int] = []
+
+    def start(key: int) -> None:
+        with lock:
+            alive.add(key)
+            most.append(len(alive))
+
+    def stop(key: int) -> None:
+        with lock:
+            alive.discard(key)
+
+    cameras = Cameras(start, stop, capacity=2, linger=linger, overlap=overlap)
+
+    def consume(first: int) -> None:
+        for step in range(6):
+            with cameras[(first + step) % 4].acquire(timeout=WAIT) as thing:
+                assert thing.alive
+
+    with shaken(seed):
+        run_threads(*[lambda first=first: consume(first) for first in range(4)])
+    cameras.family.close(timeout=WAIT)
+    assert max(most) <= 2
+    assert not alive
+    assert is_empty(cameras)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_is_forgotten_when_waiters_give_up(seed: int) -> None:
+    """Some give up at random moments; the others are all served, and no slot is lost."""
+    cameras = Cameras(capacity=1, linger=math.inf)
+    given_up: list[int] = []
+
+    def impatient(key: int) -> None:
+        for step in range(6):
+            try:
+                cameras[key].acquire(timeout=0.000_5 * step).release()
+            except TimeoutError:
+                given_up.append(key)
+
+    def patient(key: int) -> None:
+        for _ in range(4):
+            cameras[key].acquire(timeout=WAIT).release()
+
+    with shaken(seed):
+        run_threads(
+            *[lambda key=key: impatient(key) for key in (0, 1)], *[lambda key=key: patient(key) for key in (2, 3)]
+        )
+    cameras.family.close(timeout=WAIT)
+    assert cameras.alive == 0
+    assert is_empty(cameras)
+
+
+class Tally:
+    """Counts the keys of which a thing is alive, and knows what may be stopped under its holders."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self.forced: set[SharedResource[Thing]] = set()
+        self._lock = threading.Lock()
+        self._alive: Counter[int] = Counter()
+
+    def start(self, key: int) -> None:
+        """A thing of `key` is alive from now on."""
+        with self._lock:
+            self._alive[key] += 1
+            self.most = max(self.most, len(+self._alive))
+
+    def stop(self, key: int) -> None:
+        """It is not any more."""
+        with self._lock:
+            self._alive[key] -= 1
+
+    def close(self, resource: SharedResource[Thing], *, force: bool) -> None:
+        """Close it and wait for nobody."""
+        if force:
+            self.forced.add(resource)
+        with suppress(TimeoutError):
+            resource.close(timeout=0.0, force=force)
+
+    def visit(self, resource: SharedResource[Thing]) -> None:
+        """Hold it for a moment; who waits in vain gets a `TimeoutError`."""
+        with suppress(ClosedError):
+            lease = resource.acquire(timeout=WAIT)
+            assert lease.value.alive or resource in self.forced
+            assert lease.release()
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("linger", [0.0, math.inf])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bound_holds_whatever_happens_to_the_keys(seed: int, linger: float, overlap: bool) -> None:
+    """Keys are invalidated, flushed and closed, by force too, while others wait for their slots: none is lost."""
+    tally = Tally()
+    cameras = Cameras(tally.start, tally.stop, capacity=2, linger=linger, overlap=overlap)
+
+    def disturb(dice: random.Random, resource: SharedResource[Thing]) -> None:
+        what = dice.randrange(5)
+        if what < 2:
+            resource.invalidate()
+        elif what < 3:
+            resource.flush()
+        else:
+            tally.close(resource, force=what == 3)
+
+    def work(number: int) -> None:
+        dice = random.Random(f"{seed}/{number}")
+        for _ in range(8):
+            tally.visit(cameras[dice.randrange(4)])
+            disturb(dice, cameras[dice.randrange(4)])
+
+    with shaken(seed):
+        run_threads(*[partial(work, number) for number in range(4)])
+    cameras.family.close(timeout=WAIT)
+    assert tally.most == 2
+    assert cameras.alive == 0
+    assert is_empty(cameras)
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_family_closed_amid_the_crowd(seed: int, force: bool) -> None:
+    """Whoever is in the middle of it, everybody is served or refused, everything stops, and no slot is kept."""
+    tally = Tally()
+    cameras = Cameras(tally.start, tally.stop, capacity=2, linger=math.inf)
+    refused: list[int] = []
+
+    def work(number: int) -> None:
+        dice = random.Random(f"{seed}/{number}")
+        try:
+            while True:
+                lease = cameras[dice.randrange(4)].acquire(timeout=WAIT)
+                assert lease.value.alive or force
+                assert lease.release()
+        except ClosedError:
+            refused.append(number)
+
+    def close() -> None:
+        for number in range(4):
+            cameras[number].acquire(timeout=WAIT).release()
+        cameras.family.close(WAIT, force=force)
+
+    with shaken(seed):
+        run_threads(close, *[partial(work, number) for number in range(4)])
+    assert sorted(refused) == [0, 1, 2, 3]
+    assert tally.most == 2
+    assert cameras.alive == 0
+    assert is_empty(cameras)
+
+
+def hand_over(cameras: Cameras, patience: float) -> None:
+    """Let one key wait for another's only slot, and see it get that as soon as it is free."""
+    lease = cameras[0].acquire()
+    visitor = Visitor(cameras[1], timeout=2 * patience)
+    try:
+        until(lambda: waiting(cameras[1]) or visitor.lease, "coming")
+        in_line(cameras, 1, patience)
+        lease.release()
+        until(lambda: visitor.lease, "the hand-over", patience)
+    finally:
+        lease.release()
+        visitor.leave()
+
+
+class Forgetful(Capacity):
+    """Wakes nobody when a slot is free."""
+
+    def leave(self, slot: Slot) -> None:
+        """Take away what the slot has, and leave it at that."""
+        self._inside.discard(slot)
+
+
+class Generous(Capacity):
+    """Does not count."""
+
+    def enter(self, slot: Slot, deadline: float | None) -> None:
+        """Let everybody in."""
+
+
+def test_a_free_slot_is_handed_over_at_once() -> None:
+    """Who waits is woken, and does not find the slot by chance when its own time is over."""
+    hand_over(Cameras(capacity=1), WAIT)
+
+
+@pytest.mark.parametrize("broken", [Forgetful, Generous])
+def test_a_broken_capacity_is_caught(broken: type[Capacity], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test of the test before."""
+    monkeypatch.setattr("refcount._core.family.Capacity", broken)
+    with pytest.raises(TimeoutError):
+        hand_over(Cameras(capacity=1), patience=0.2)
+
+
+# --- Interrupts and forks -------------------------------------------------------------------------------------------
+
+
+def make_room(cameras: Cameras) -> None:
+    """Take a key, for which another one has to be stopped if it lingers."""
+    with cameras[1]() as thing:
+        assert thing.alive
+
+
+def is_free(cameras: Cameras) -> bool:
+    """Say whether nobody holds a lease any more, a lost one included."""
+    if not any(resource.usecount for resource in cameras.family.resources()):
+        return True
+    gc.collect()
+    return False
+
+
+@pytest.mark.parametrize("points", ["lines", "signals"])
+@pytest.mark.parametrize("linger", [0.0, math.inf])
+@pytest.mark.filterwarnings("ignore:a lease of:ResourceWarning")
+def test_an_interrupt_anywhere_leaves_the_capacity_right(points: Points, linger: float) -> None:
+    """A `KeyboardInterrupt` at every point of an acquire that may have to stop another key, and of its release."""
+    for number in itertools.count(1):
+        cameras = Cameras(capacity=1, linger=linger)
+        cameras[0].acquire().release()
+        interruption = Interruption(number, points)
+        interruption.run(partial(make_room, cameras))
+        until(partial(is_free, cameras), interruption.place)
+        Visitor(cameras[2]).leave()
+        cameras.family.close(timeout=WAIT)
+        assert cameras.alive == 0, interruption.place
+        assert is_empty(cameras), interruption.place
+        if not interruption.place:
+            assert number > 50
+            return
+
+
+FORK = """
+import os, threading
+from contextlib import contextmanager
+from refcount._core.driver import Driver
+from refcount._core.family import Family, Terms
+from refcount._core.openers import Opener, Yielding
+
+log = []
+
+def opener(key):
+    @contextmanager
+    def opened():
+        log.append(f"+{key}")
+        yield key
+        log.append(f"-{key}")
+    return opened
+
+def of(key):
+    return family.find(key) or family.make(key, opener(key), f"camera({key})")
+
+family = Family("camera", Terms(capacity=1))
+held = of(0).acquire()
+waiter = threading.Thread(target=lambda: of(1).acquire().release())
+waiter.start()
+while not family._capacity._queue:
+    pass
+if child := os.fork():
+    _, status = os.waitpid(child, 0)
+    held.release()
+    waiter.join()
+    print("parent", os.waitstatus_to_exitcode(status), *log)
+else:
+    log.clear()
+    with of(2)():
+        print("child", *log, family.resources(), flush=True)
+    with of(0)():
+        pass
+    print("child", *log, family.resources(), flush=True)
+"""
+
+
+def test_a_forked_child_begins_anew() -> None:
+    """Rule 13: with the parent's only slot taken and a thread in line, the child has the capacity for itself."""
+    ended = run_program(FORK, options=["-W", "ignore::DeprecationWarning"])  # of a fork with threads, from 3.12 on
+    assert ended.lines == [
+        "child +2 (<SharedResource camera(2), running, usecount=1>,)",
+        "child +2 -2 +0 -0 ()",
+        "parent 0 +0 -0 +1 -1",
+    ], ended
+    assert ended.stderr == ""
+
+
+def test_the_whole_life_of_a_bounded_family_ends_with_the_process() -> None:
+    """Rule 12: what lingers in a bounded family is stopped when the process ends, without a warning."""
+    program = FORK.partition("family = ")[0].replace("log = []", "class Log:\n    append = print\nlog = Log()")
+    program += """
+family = Family("camera", Terms(capacity=2, linger=1000.0))
+for key in range(4):
+    with of(key)():
+        pass
+"""
+    ended = run_program(program)
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    assert ended.lines == ["+0", "+1", "-0", "+2", "-1", "+3", "-3", "-2"]
+
+
+def test_states_of_a_waiting_key() -> None:
+    """A key that waits for its slot is starting, as far as anybody can see."""
+    cameras = Cameras(capacity=1)
+    with cameras[0]():
+        visitor = Visitor(cameras[1]).waits()
+        assert cameras[1].state is State.STARTING
+    visitor.leave()

@@ -1,0 +1,96 @@
+"""The short ways of making keys come to what `inspect.Signature.bind` says."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refcount import refcounted_attribute, refcounted_method, refcounted_resource
+from refcount._faces.arguments import Arguments, signature_of
+
+
+def none() -> None:
+    """Take nothing."""
+
+
+def plain(a: object, b: object = 1, c: object = 2) -> None:
+    """Take what can be spelled either way."""
+
+
+def strict(a: object, b: object = 1, /, c: object = 2, *, d: object, e: object = 3) -> None:
+    """Take some by position only, some by keyword only."""
+
+
+def loose(a: object, /, *rest: object, d: object = 3) -> None:
+    """Take any number by position."""
+
+
+def open_ended(a: object, b: object = 1, /, c: object = 2, **more: object) -> None:
+    """Take anything by keyword, even what is called like a parameter."""
+
+
+FUNCTIONS: list[Callable[..., None]] = [none, plain, strict, loose, open_ended]
+
+CALLS = st.tuples(st.lists(st.integers(1, 3), max_size=4), st.dictionaries(st.sampled_from("abcde"), st.integers(1, 3)))
+
+
+def bound(signature: inspect.Signature, args: list[int], kwargs: dict[str, int]) -> object:
+    """Return what the call means, by the book; None if it is wrong."""
+    try:
+        arguments = signature.bind(*args, **kwargs)
+    except TypeError:
+        return None
+    arguments.apply_defaults()
+    return arguments.arguments
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@given(one=CALLS, other=CALLS)
+def test_keys_are_equal_when_calls_mean_the_same(function: Callable[..., None], one: Any, other: Any) -> None:
+    """And differ when they do not; a call is refused exactly when Python would refuse it."""
+    signature = signature_of(function)
+    arguments = Arguments("f", signature)
+    means = [bound(signature, *call) for call in (one, other)]
+    keys: list[Any] = []
+    for meaning, (args, kwargs) in zip(means, (one, other), strict=True):
+        if meaning is None:
+            with pytest.raises(TypeError, match=r"f\(\) "):
+                arguments.key(tuple(args), kwargs)
+        else:
+            keys.append(arguments.key(tuple(args), kwargs))
+            hash(keys[-1])
+    if len(keys) == 2:
+        assert (keys[0] == keys[1]) == (means[0] == means[1])
+
+
+def test_values_are_not_compared() -> None:
+    """An argument whose `==` gives no plain answer, as an array's does, is no obstacle."""
+
+    class Array:
+        __hash__ = object.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("the truth value of an array is ambiguous")
+
+    array = Array()
+    arguments = Arguments("f", signature_of(strict))
+    assert arguments.key((array,), {"d": 1})[0] is array  # type: ignore[index]  # a tuple, so far
+
+
+def test_a_builtin_without_signature_takes_anything() -> None:
+    """Then the arguments are told apart as they are spelled."""
+    signature = signature_of(max)
+    arguments = Arguments("max", signature)
+    assert arguments.key((1, 2), {"default": 3}) == arguments.key((1, 2), {"default": 3})
+    assert arguments.key((1, 2), {}) != arguments.key((2, 1), {})
+
+
+@pytest.mark.parametrize("decorator", [refcounted_resource, refcounted_method, partial(refcounted_attribute, list)])
+def test_names_are_texts(decorator: Callable[..., object]) -> None:
+    """Anything else is refused at once, by the decorator and the value."""
+    with pytest.raises(TypeError, match=r"the name of @?refcounted_\w+ must be a string, not 5"):
+        decorator(name=5)

@@ -1,0 +1,740 @@
+"""`@refcounted_resource` on classes, `resource_of` and `StartStop`."""
+
+import asyncio
+import copy
+import dataclasses
+import gc
+import os
+import pickle
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+import pytest
+
+from refcount import ClosedError, RefcountError, State
+from refcount._faces.classes import StartStop, resource_of, shared_class
+from refcount.testing import ManualClock
+from tests.helpers.finalizing import unseen_finalizers
+from tests.helpers.interrupting import interrupt_at_every_line
+from tests.helpers.shaking import run_threads, shaken
+from tests.helpers.watched import until
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
+
+
+def shared(
+    *, linger: float = 0.0, check: Callable[[Any], bool] | None = None, overlap: bool = False, name: str | None = None
+) -> Callable[[C], C]:
+    """Decorate a class as `@refcounted_resource(...)` does."""
+
+    def decorate(cls: C) -> C:
+        return cast("C", shared_class(cast("Any", cls), linger=linger, check=check, overlap=overlap, name=name))
+
+    return decorate
+
+
+class Logged(StartStop):
+    """Writes down what it does; not decorated itself."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def start(self) -> None:
+        """Write it down."""
+        self.lines.append("start")
+
+    def stop(self) -> None:
+        """Write it down."""
+        self.lines.append("stop")
+
+
+@shared()
+class Camera(Logged):
+    """A class that inherits all it does."""
+
+
+@shared()
+class Door:
+    """A class that writes its own two methods, and tells what its `__exit__` gets."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.exits: list[object] = []
+
+    def __enter__(self) -> int:
+        """Say how often it was opened."""
+        self.opened += 1
+        return self.opened
+
+    def __exit__(self, *exc: object) -> bool:
+        self.exits.append(exc)
+        return True
+
+
+class TestSharing:
+    """The first entry enters, the last exit leaves, everyone in between shares."""
+
+    def test_first_enters_and_last_leaves(self) -> None:
+        """An instance is a reusable, reentrant context manager; all who are inside get the same value."""
+        door = Door()
+        with door as first, door as second:
+            with door as third:
+                assert (first, second, third) == (1, 1, 1)
+            assert resource_of(door).usecount == 2
+            assert door.exits == []
+        assert door.exits == [(None, None, None)]
+        with door as fourth:
+            assert fourth == 2
+
+    def test_the_class_stays_the_class(self) -> None:
+        """Name, docstring, module and methods are what they were; the two methods keep their docstrings."""
+        assert (Door.__name__, Door.__module__, isinstance(Door(), Door)) == ("Door", __name__, True)
+        assert Door.__enter__.__doc__ == "Say how often it was opened."
+        assert Door.__exit__.__qualname__ == "Door.__exit__"
+        assert pickle.loads(pickle.dumps(Door)) is Door
+
+    def test_each_instance_has_its_own(self) -> None:
+        """Two instances know nothing of each other."""
+        one, other = Camera(), Camera()
+        with one:
+            assert (one.lines, other.lines) == (["start"], [])
+            assert resource_of(one) is not resource_of(other)
+        assert resource_of(one) is resource_of(one)
+
+    def test_the_body_s_error_stays_with_the_consumer(self) -> None:
+        """What a body raises is not given to the class's own `__exit__`, not even if it would swallow it."""
+        door = Door()
+        with pytest.raises(LookupError, match="mine"), door:
+            raise LookupError("mine")
+        assert door.exits == [(None, None, None)]
+
+    def test_a_failing_start_is_no_entry(self) -> None:
+        """When `__enter__` raises, nobody is inside, and the next entry tries anew."""
+        fails = [OSError("no film")]
+
+        @shared()
+        class Fragile(Logged):
+            def start(self) -> None:
+                super().start()
+                if fails:
+                    raise fails.pop()
+
+        fragile = Fragile()
+        with pytest.raises(OSError, match="no film"), fragile:
+            pass
+        assert resource_of(fragile).state is State.IDLE
+        with pytest.raises(RefcountError, match="without having been entered"):
+            fragile.__exit__(None, None, None)
+        with fragile:
+            assert fragile.lines == ["start", "start"]
+        assert fragile.lines[2:] == ["stop"]
+
+    def test_a_failing_stop_goes_to_the_last(self) -> None:
+        """When the class's `__exit__` raises, the last one to leave gets that, and nobody is inside any more."""
+
+        @shared()
+        class Stuck(Logged):
+            def stop(self) -> None:
+                raise OSError("stuck")
+
+        stuck = Stuck()
+        with pytest.raises(OSError, match="stuck"), stuck, stuck:
+            pass
+        assert resource_of(stuck).usecount == 0
+
+    def test_an_exit_too_many(self) -> None:
+        """An exit without an entry is an error that names the instance, and changes nothing."""
+        camera = Camera()
+        with camera:
+            pass
+        with pytest.raises(RefcountError, match=r"Camera object at .* was left without having been entered"):
+            camera.__exit__(None, None, None)
+        with camera:
+            assert resource_of(camera).usecount == 1
+
+    def test_options(self) -> None:
+        """Linger, check, overlap and name are those of the instances' resources."""
+        good = [False, True]
+
+        @shared(linger=5.0, check=lambda _camera: good.pop(), overlap=True, name="lens")
+        class Lens(Logged):
+            pass
+
+        with ManualClock() as clock:
+            lens = Lens()
+            with lens:
+                assert resource_of(lens).name == "lens"
+            clock.advance(4.0)
+            with lens:
+                assert lens.lines == ["start"]
+            with lens:
+                assert lens.lines == ["start", "stop", "start"]
+            assert resource_of(lens).state is State.LINGERING
+            clock.advance(5.0)
+            until(lambda: resource_of(lens).state is State.IDLE)
+            assert lens.lines == ["start", "stop"] * 2
+
+    def test_resource_of(self) -> None:
+        """The resource behind an instance leases, closes and counts together with its with-statement."""
+        camera = Camera()
+        resource = resource_of(camera)
+        assert resource.name == "Camera"
+        with resource.acquire() as value, camera as same:
+            assert value is same is camera
+            assert resource.usecount == 2
+        resource.close()
+        with pytest.raises(ClosedError, match="Camera is closed"), camera:
+            pass
+
+    def test_exit_stack(self) -> None:
+        """`ExitStack` and friends find the methods where they look for them: on the class."""
+        camera = Camera()
+        with ExitStack() as stack:
+            assert stack.enter_context(camera) is stack.enter_context(camera) is camera
+            assert resource_of(camera).usecount == 2
+        assert camera.lines == ["start", "stop"]
+
+
+class TestWhoseLease:
+    """An exit gives back what its thread or task entered last, or else any lease."""
+
+    def generations(self, *steps: Callable[[Camera], object]) -> list[str]:
+        """Enter old, invalidate, enter new; then run the steps in this thread and return what the camera wrote."""
+        camera = Camera()
+        for step in steps:
+            step(camera)
+        return camera.lines
+
+    def test_the_last_of_this_thread(self) -> None:
+        """With two generations open, this thread's exits give back its newer lease first, whoever came in between."""
+        camera = Camera()
+        resource = resource_of(camera)
+        camera.__enter__()
+        resource.invalidate()
+        camera.__enter__()
+        assert resource.generation == 2
+        run_threads(lambda: camera.__enter__())
+        camera.__exit__(None, None, None)  # this thread's second; the other thread holds the new generation
+        assert camera.lines == ["start", "start"]
+        camera.__exit__(None, None, None)  # this thread's first: the detached generation ends
+        assert camera.lines == ["start", "start", "stop"]
+        camera.__exit__(None, None, None)  # none of this thread's is left: the other thread's
+        assert camera.lines == ["start", "start", "stop", "stop"]
+
+    def test_the_last_of_this_task(self) -> None:
+        """Two tasks of one thread: each gives back its own, though the other entered last."""
+        camera = Camera()
+        resource = resource_of(camera)
+
+        async def consumer(entered: asyncio.Event, leave: asyncio.Event) -> int | None:
+            with camera:
+                number = resource.generation
+                entered.set()
+                await leave.wait()
+            return number
+
+        async def main() -> None:
+            events = [asyncio.Event() for _ in range(4)]
+            first = asyncio.create_task(consumer(*events[:2]))
+            await events[0].wait()
+            resource.invalidate()
+            second = asyncio.create_task(consumer(*events[2:]))
+            await events[2].wait()
+            events[1].set()
+            assert await first == 1
+            assert camera.lines == ["start", "start", "stop"]
+            assert resource.generation == 2  # the second's own generation is still up
+            events[3].set()
+            assert await second == 2
+
+        asyncio.run(main())
+        assert camera.lines == ["start", "start", "stop", "stop"]
+
+    def test_another_thread_leaves(self) -> None:
+        """What one thread entered, another may leave."""
+        camera = Camera()
+        camera.__enter__()
+        run_threads(lambda: camera.__exit__(None, None, None))
+        assert camera.lines == ["start", "stop"]
+
+
+class TestThreads:
+    """Entering and leaving from many threads, shaken and interrupted."""
+
+    def test_shaken(self) -> None:
+        """Eight shaken threads, some inside twice: starts and stops alternate and nobody is left inside."""
+        camera = Camera()
+
+        def consume() -> None:
+            for _ in range(8):
+                with camera as one:
+                    with camera as two:
+                        assert one is two
+                    assert camera.lines[-1] == "start"
+
+        with shaken(seed=11):
+            run_threads(*[consume] * 8)
+        assert resource_of(camera).usecount == 0
+        assert camera.lines == ["start", "stop"] * (len(camera.lines) // 2)
+
+    def test_racing_exits_give_back_one_lease_each(self) -> None:
+        """Threads that leave what others entered never take the same lease twice."""
+        for seed in range(5):
+            camera = Camera()
+            for _ in range(6):
+                camera.__enter__()
+            with shaken(seed=seed):
+                run_threads(*[lambda camera=camera: camera.__exit__(None, None, None)] * 6)
+            assert camera.lines == ["start", "stop"]
+
+    def test_interrupted_on_the_way_in(self) -> None:
+        """A KeyboardInterrupt at any line before the body leaves nobody inside."""
+        camera = Slotted()
+        inside = threading.Event()
+
+        def scenario() -> None:
+            inside.clear()
+            with camera:
+                inside.set()
+
+        checked = 0
+        with unseen_finalizers():
+            for interruption in interrupt_at_every_line(scenario):
+                if inside.is_set():
+                    while resource_of(camera).usecount:  # the first lines of leaving cannot be guarded
+                        camera.__exit__(None, None, None)
+                    continue
+                checked += 1
+                assert interruption.propagated
+                assert resource_of(camera).usecount == 0, interruption
+                assert camera.lines == ["start", "stop"] * (len(camera.lines) // 2), interruption
+        assert checked > 20
+
+    def test_interrupted_on_the_way_out(self) -> None:
+        """A KeyboardInterrupt on the way out still gives the lease back; only the first lines cannot see to that."""
+        camera = Slotted()
+        inside = threading.Event()
+
+        def scenario() -> None:
+            inside.clear()
+            with camera:
+                inside.set()
+
+        unguarded: set[str] = set()
+        with unseen_finalizers():
+            for interruption in interrupt_at_every_line(scenario):
+                if inside.is_set() and resource_of(camera).usecount:
+                    unguarded.add(interruption.function)
+                    camera.__exit__(None, None, None)
+                assert camera.lines == ["start", "stop"] * (len(camera.lines) // 2), interruption
+        assert unguarded <= {"_methods.<locals>.leave", "_sharing"}
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # pytest-timeout has a thread
+    def test_a_forked_child_leaves_the_parent_s_alone(self) -> None:
+        """In a forked child an inherited entry is left without a word and without a stop; a new one starts anew."""
+        camera = Camera()
+        with camera:
+            child = os.fork()
+            if not child:
+                code = 1
+                try:
+                    camera.__exit__(None, None, None)
+                    assert camera.lines == ["start"]
+                    with camera:
+                        assert camera.lines == ["start", "start"]
+                    assert camera.lines == ["start", "start", "stop"]
+                    code = 0
+                finally:
+                    os._exit(code)
+            assert os.waitpid(child, 0)[1] == 0
+            assert camera.lines == ["start"]
+        assert camera.lines == ["start", "stop"]
+
+
+class TestInheritance:
+    """A subclass's own methods wrap around the shared ones; what is decorated nearest counts."""
+
+    def test_subclass_without_methods(self) -> None:
+        """A subclass shares as its base does."""
+
+        class Small(Camera):
+            pass
+
+        small = Small()
+        with small as value, small:
+            assert value is small
+        assert small.lines == ["start", "stop"]
+
+    def test_subclass_that_wraps(self) -> None:
+        """A subclass's `__enter__` and `__exit__` run each time; `super()` there is the shared entry."""
+
+        class Wrapping(Camera):
+            def __enter__(self) -> Self:
+                self.lines.append("in")
+                return super().__enter__()
+
+            def __exit__(
+                self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
+            ) -> None:
+                super().__exit__(exc_type, exc, trace)
+                self.lines.append("out")
+
+        wrapping = Wrapping()
+        with wrapping, wrapping:
+            pass
+        assert wrapping.lines == ["in", "start", "in", "out", "stop", "out"]
+
+    def test_decorated_again(self) -> None:
+        """A decorated subclass has one resource, with its own options; what its base wrote runs once in each life."""
+
+        @shared(linger=60.0)
+        class Base(Logged):
+            pass
+
+        @shared(name="plain")
+        class Plain(Base):
+            pass
+
+        @shared(name="wrapping")
+        class Wrapping(Base):
+            def __enter__(self) -> Self:
+                self.lines.append("in")
+                return super().__enter__()
+
+            def __exit__(
+                self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
+            ) -> None:
+                super().__exit__(exc_type, exc, trace)
+                self.lines.append("out")
+
+        for instance, lines in ((Plain(), ["start", "stop"]), (Wrapping(), ["in", "start", "stop", "out"])):
+            for _ in range(2):
+                with instance, instance:
+                    assert resource_of(instance).usecount == 2
+            assert instance.lines == lines * 2
+            assert resource_of(instance).name == type(instance).__name__.lower()
+
+    def test_decorated_twice(self) -> None:
+        """Decorating the very same class twice: the later options count, and it is started once."""
+
+        @shared(name="outer")
+        @shared(name="inner", linger=60.0)
+        class Twice(Logged):
+            pass
+
+        twice = Twice()
+        with twice, twice:
+            assert resource_of(twice).name == "outer"
+        assert twice.lines == ["start", "stop"]
+
+    def test_diamond(self) -> None:
+        """With several decorated bases, all that `super()` reaches runs once, in Python's order."""
+        lines: list[str] = []
+
+        class Root:
+            def __enter__(self) -> Self:
+                lines.append("root")
+                return self
+
+            def __exit__(self, *exc: object) -> None:
+                lines.append("end")
+
+        @shared()
+        class Left(Root):
+            def __enter__(self) -> Self:
+                lines.append("left")
+                return super().__enter__()
+
+        @shared()
+        class Right(Root):
+            def __enter__(self) -> Self:
+                lines.append("right")
+                return super().__enter__()
+
+        class Both(Left, Right):
+            pass
+
+        both = Both()
+        with both, both:
+            pass
+        assert lines == ["left", "right", "root", "end"]
+
+    def test_generic_classes(self) -> None:
+        """A generic class can be parametrised before and after."""
+
+        @shared()
+        class Box(Logged, Generic[T]):
+            def __init__(self, content: T) -> None:
+                super().__init__()
+                self.content = content
+
+        class Sub(Box[int]):
+            pass
+
+        for box in (Box[int](1), Box("a"), Sub(2)):
+            with box as same, box:
+                assert same is box
+            assert box.lines == ["start", "stop"]
+
+
+@shared()
+@dataclasses.dataclass
+class Point(Logged):
+    """Equal by value, and so unhashable."""
+
+    x: int = 0
+    lines: list[str] = dataclasses.field(default_factory=list[str], compare=False)
+
+
+@shared()
+class Slotted:
+    """No `__dict__`, and the weak references that are needed."""
+
+    __slots__ = ("__weakref__", "lines")
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __enter__(self) -> Self:
+        self.lines.append("start")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.lines.append("stop")
+
+
+class TestInstances:
+    """Instances of every build, their copies, and their end."""
+
+    def test_equal_and_unhashable(self) -> None:
+        """Instances are told apart by identity, however equal they are."""
+        one, other = Point(1), Point(1)
+        assert one == other
+        with one:
+            assert (one.lines, other.lines) == (["start"], [])
+
+    def test_dataclass_that_makes_another_class(self) -> None:
+        """`@dataclass(slots=True)` above makes a new class of the old one's attributes, which shares as well."""
+
+        @dataclasses.dataclass(slots=True, weakref_slot=True)
+        @shared()
+        class Pixel:
+            lines: list[str] = dataclasses.field(default_factory=list[str])
+
+            def __enter__(self) -> Self:
+                self.lines.append("start")
+                return self
+
+            def __exit__(self, *exc: object) -> None:
+                self.lines.append("stop")
+
+        pixel = Pixel()
+        with pixel, pixel:
+            assert resource_of(pixel).usecount == 2
+        assert pixel.lines == ["start", "stop"]
+
+    def test_slots(self) -> None:
+        """A class with `__slots__` works when `__weakref__` is among them."""
+        slotted = Slotted()
+        with slotted, slotted:
+            pass
+        assert slotted.lines == ["start", "stop"]
+
+    @pytest.mark.parametrize("original", [Camera(), Point(), Slotted()], ids=lambda thing: type(thing).__name__)
+    def test_copies_have_resources_of_their_own(self, original: Camera | Point | Slotted) -> None:
+        """A copy or pickle of an instance that is in use is not in use, and starts for itself."""
+        with original:
+            copies = copy.copy(original), copy.deepcopy(original), pickle.loads(pickle.dumps(original))
+            for twin in copies:
+                assert resource_of(twin).state is State.IDLE
+                with pytest.raises(RefcountError, match="without having been entered"):
+                    twin.__exit__(None, None, None)
+                twin.lines = []
+                with twin:
+                    assert twin.lines == ["start"]
+            assert resource_of(original).usecount == 1
+
+    def test_idle_instances_are_not_kept_alive(self) -> None:
+        """An instance that was used and is idle again goes when its last reference goes."""
+        camera = Camera()
+        with camera, camera:
+            pass
+        resource = resource_of(camera)
+        gone = weakref.ref(camera)
+        del camera
+        gc.collect()
+        assert gone() is None
+        with pytest.raises(ReferenceError, match="this resource's instance of Camera is gone"):
+            resource.acquire()
+
+    def test_instances_in_use_are_kept_alive(self) -> None:
+        """A lease keeps the instance alive, so that it can be stopped."""
+        camera = Camera()
+        lines, lease = camera.lines, resource_of(camera).acquire()
+        del camera
+        gc.collect()
+        assert lines == ["start"]
+        lease.release()
+        assert lines == ["start", "stop"]
+
+    def test_frozen(self) -> None:
+        """Nothing is written into the instance."""
+
+        @shared()
+        @dataclasses.dataclass(frozen=True)
+        class Frozen:
+            x: int
+
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *exc: object) -> None: ...
+
+        with Frozen(1) as frozen, frozen:
+            assert vars(frozen) == {"x": 1}
+
+
+class TestStartStop:
+    """`start` and `stop` as a with-statement."""
+
+    def test_alone(self) -> None:
+        """Undecorated, it is an ordinary context manager, which stops even when the body raises."""
+        logged = Logged()
+        with pytest.raises(LookupError), logged as same:
+            assert same is logged
+            raise LookupError
+        assert logged.lines == ["start", "stop"]
+
+    def test_both_must_be_written(self) -> None:
+        """A class that forgets one of the two cannot be instantiated."""
+
+        class Half(StartStop):
+            def start(self) -> None: ...
+
+        with pytest.raises(TypeError, match="stop"):
+            cast("Callable[[], object]", Half)()
+
+    def test_beside_other_bases(self) -> None:
+        """It mixes with bases that bring the two methods, and with `__slots__`."""
+
+        class Worker(threading.Thread, StartStop):
+            def stop(self) -> None:
+                self.join()
+
+        class Small(StartStop):
+            __slots__ = ("x",)
+
+            def start(self) -> None: ...
+            def stop(self) -> None: ...
+
+        shared()(Small)
+        shared()(Worker)
+        with Worker() as worker, worker, Small() as small:
+            assert worker.ident
+            assert not hasattr(small, "__dict__")
+        assert not worker.is_alive()
+
+
+class TestBadInput:
+    """Classes that are no fit, by name and when they are decorated."""
+
+    def test_classes_that_cannot_be_entered(self) -> None:
+        """A class without the two methods, or with one of them."""
+
+        class Neither:
+            pass
+
+        class Enters:
+            def __enter__(self) -> None: ...
+
+        with pytest.raises(TypeError, match=r"Neither'> has no __enter__.*or derive it from StartStop"):
+            shared()(Neither)
+        with pytest.raises(TypeError, match=r"Enters'> has no __exit__"):
+            shared()(Enters)
+
+    def test_abstract_methods(self) -> None:
+        """A class that leaves them to its subclasses, whose methods would not be shared."""
+
+        class Abstract(ABC):
+            @abstractmethod
+            def __enter__(self) -> Self: ...
+            @abstractmethod
+            def __exit__(self, *exc: object) -> None: ...
+
+        with pytest.raises(TypeError, match=r"__enter__ of .*Abstract'> is abstract: decorate the classes that write"):
+            shared()(Abstract)
+
+    def test_asynchronous_methods(self) -> None:
+        """A class whose methods nobody would await, however it is spelled."""
+
+        class Enters:
+            async def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *exc: object) -> None: ...
+
+        class Leaves:
+            def __enter__(self) -> Self:
+                return self
+
+            async def __exit__(self, *exc: object) -> None: ...
+
+        class Starts(StartStop):
+            async def start(self) -> None: ...  # type: ignore[override]  # that is the mistake
+            def stop(self) -> None: ...
+
+        class Stops(Logged):
+            async def stop(self) -> None: ...  # type: ignore[override]  # that is the mistake
+
+        class Beside(Door):
+            async def start(self) -> None: ...
+
+        fits: list[tuple[type, str]] = [(Enters, "__enter__"), (Leaves, "__exit__"), (Starts, "start"), (Stops, "stop")]
+        for cls, method in fits:
+            with pytest.raises(TypeError, match=rf"{method} of .*{cls.__name__}'> is asynchronous: nobody would await"):
+                shared()(cls)
+        shared()(Beside)  # what it starts is its own affair
+
+    def test_no_weak_references(self) -> None:
+        """A class whose instances cannot be referenced weakly, and what to do about it."""
+
+        class Slots:
+            __slots__ = ()
+
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *exc: object) -> None: ...
+
+        with pytest.raises(TypeError, match=r"no weak references to instances of .*Slots'>.*add '__weakref__'"):
+            shared()(Slots)
+        assert Slots.__enter__.__name__ == "__enter__"
+        with Slots():
+            pass
+
+    def test_classes_that_cannot_be_changed(self) -> None:
+        """A class written in C."""
+        with pytest.raises(TypeError, match=r"lock'> cannot be changed.*decorate a subclass"):
+            shared()(type(threading.Lock()))
+
+    def test_options(self) -> None:
+        """A bad linger or check is refused when the class is decorated, which is left as it was."""
+        before = dict(vars(Logged))
+        with pytest.raises(ValueError, match="linger"):
+            shared(linger=-1.0)(Logged)
+        with pytest.raises(TypeError, match="check"):
+            shared(check=cast("Any", 3))(Logged)
+        assert dict(vars(Logged)) == before
+
+    def test_resource_of_something_else(self) -> None:
+        """An instance whose class is not decorated, and a class."""
+        for thing in (Logged(), 3, Camera):
+            with pytest.raises(TypeError, match="is not decorated with @refcounted_resource"):
+                resource_of(cast("Any", thing))

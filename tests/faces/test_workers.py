@@ -1,0 +1,520 @@
+"""`StoppableThread` ends when asked to; a `WorkerGroup` has as many of them as its usecount asks for."""
+
+import gc
+import sys
+import threading
+import warnings
+from typing import Any
+
+import pytest
+
+from refcount import State, StoppableThread, WorkerGroup
+from refcount._faces import workers as _workers
+from refcount.testing import ManualClock
+from tests.core.test_interrupts import Interruption
+from tests.helpers.shaking import run_threads, shaken
+from tests.helpers.watched import WAIT, until
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the texts of the errors that are reported because nobody will catch them."""
+    texts: list[str] = []
+
+    def note(unraisable: "sys.UnraisableHookArgs") -> None:
+        texts.append(str(unraisable.exc_value))
+
+    monkeypatch.setattr(sys, "unraisablehook", note)
+    return texts
+
+
+# --- StoppableThread ---
+
+
+def test_target_is_handed_the_event_that_stop_sets() -> None:
+    """The target gets `stopping`, runs until `stop`, and has ended when that returns; again is harmless."""
+    handed: list[threading.Event] = []
+
+    def target(stopping: threading.Event) -> None:
+        handed.append(stopping)
+        assert stopping.wait(WAIT)
+
+    thread = StoppableThread(target, name="producer")
+    assert thread.daemon
+    assert thread.name == "producer"
+    thread.start()
+    assert not thread.stopping.is_set()
+    thread.stop()
+    assert not thread.is_alive()
+    assert handed == [thread.stopping]
+    thread.stop(timeout=0)
+
+
+def test_subclass_looks_at_stopping() -> None:
+    """A subclass may override `run()` instead."""
+
+    class Ticker(StoppableThread):
+        stopped = False
+
+        def run(self) -> None:
+            self.stopped = self.stopping.wait(WAIT)
+
+    ticker = Ticker(daemon=False)
+    assert not ticker.daemon
+    ticker.start()
+    ticker.stop()
+    assert ticker.stopped
+
+
+def test_without_a_target_it_has_nothing_to_do() -> None:
+    """It ends at once, as any thread would."""
+    thread = StoppableThread()
+    thread.start()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+
+
+def test_stop_before_start() -> None:
+    """It is harmless; a thread that is started all the same finds that it is to end."""
+    seen: list[bool] = []
+    thread = StoppableThread(lambda stopping: seen.append(stopping.is_set()))
+    thread.stop()
+    thread.start()
+    thread.join(WAIT)
+    assert seen == [True]
+
+
+def test_interrupted_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts it never sees it run, and so never stops it: it is asked to end."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    thread = StoppableThread(lambda stopping: stopping.wait(WAIT))
+    with pytest.raises(KeyboardInterrupt):
+        thread.start()
+    assert thread.stopping.is_set()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+
+
+def test_stop_from_inside_the_thread() -> None:
+    """It only asks, and does not wait for itself."""
+    thread = StoppableThread(lambda stopping: thread.stop())
+    thread.start()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+
+
+def test_stop_with_a_timeout() -> None:
+    """A thread that does not end in time gives `TimeoutError` that names it; it has been asked nevertheless."""
+    go = threading.Event()
+    thread = StoppableThread(lambda stopping: go.wait(WAIT), name="stubborn")
+    thread.start()
+    with pytest.raises(TimeoutError, match=r"stubborn still ran 0\.01 s after it was asked to end"):
+        thread.stop(timeout=0.01)
+    assert thread.stopping.is_set()
+    go.set()
+    thread.stop(timeout=float("inf"))
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError)])
+def test_bad_timeouts(timeout: Any, error: type[Exception]) -> None:
+    """They are refused by name, and nothing is asked."""
+    thread = StoppableThread()
+    with pytest.raises(error, match=f"timeout must be .* not {timeout!r}"):
+        thread.stop(timeout=timeout)
+    assert not thread.stopping.is_set()
+
+
+def test_error_goes_to_the_excepthook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in the target is reported as that of any thread."""
+    seen: list[BaseException | None] = []
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        seen.append(arguments.exc_value)
+
+    monkeypatch.setattr(threading, "excepthook", hook)
+    error = RuntimeError("target failed")
+
+    def target(_stopping: threading.Event) -> None:
+        raise error
+
+    thread = StoppableThread(target)
+    thread.start()
+    thread.stop()
+    assert seen == [error]
+
+
+def test_bad_targets() -> None:
+    """What cannot be called is refused by name, by the thread and by the group."""
+    bad: Any = "target"
+    with pytest.raises(TypeError, match="target of a StoppableThread must be callable, not 'target'"):
+        StoppableThread(bad)
+    with pytest.raises(TypeError, match="target of a WorkerGroup must be callable, not 'target'"):
+        WorkerGroup(bad)
+    with pytest.raises(TypeError, match="workers must be callable, not 3"):
+        WorkerGroup(threading.Event.wait, workers=3)  # type: ignore[arg-type]  # that is the mistake
+    with pytest.raises(ValueError, match=r"linger must be .* not -1"):
+        WorkerGroup(threading.Event.wait, linger=-1)
+
+
+# --- WorkerGroup ---
+
+
+def double(usecount: int) -> int:
+    """Return two workers for each lease."""
+    return 2 * usecount
+
+
+def test_default_is_one_for_each_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `workers` there is a thread for each lease, up to the number of CPUs."""
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    group = WorkerGroup(threading.Event.wait)
+    leases = [group.acquire() for _ in range(5)]
+    assert group.threads == 3
+    for lease in leases[:3]:
+        lease.release()
+    until(lambda: group.threads == 2)
+    for lease in leases[3:]:
+        lease.release()
+    assert group.threads == 0
+
+
+def test_threads_follow_the_usecount() -> None:
+    """It grows at once, shrinks as workers end, has none left when the last release returns, and starts anew."""
+    group = WorkerGroup(threading.Event.wait, workers=double, name="group")
+    for _ in range(2):
+        with group() as first, group() as second:
+            assert first is second is group
+            assert group.threads == 4
+            names = {thread.name for thread in threading.enumerate() if thread.name.startswith("group-")}
+            assert names == {"group-1", "group-2", "group-3", "group-4"}
+        assert group.threads == 0
+        assert group.state is State.IDLE
+
+
+def test_workers_function_is_asked_once_for_each_change() -> None:
+    """It is called with the usecount of each lease that comes or goes, but not when the last one does."""
+    asked: list[int] = []
+
+    def workers(usecount: int) -> int:
+        asked.append(usecount)
+        return 1
+
+    group = WorkerGroup(threading.Event.wait, workers=workers)
+    for _ in range(2):
+        with group(), group():
+            pass
+    assert asked == [1, 2, 1, 1, 2, 1]
+
+
+def test_worker_that_is_asked_to_end_finishes_what_it_does() -> None:
+    """The release that makes the group smaller does not wait; the worker ends in its own time."""
+    begun, go = threading.Semaphore(0), threading.Event()
+    finished: list[bool] = []
+
+    def target(stopping: threading.Event) -> None:
+        begun.release()
+        assert stopping.wait(WAIT)
+        finished.append(go.wait(WAIT))
+
+    group = WorkerGroup(target, workers=lambda usecount: usecount)
+    stays, leaves = group.acquire(), group.acquire()
+    assert begun.acquire(timeout=WAIT)
+    assert begun.acquire(timeout=WAIT)
+    leaves.release()
+    assert finished == []
+    assert group.threads == 2
+    go.set()
+    until(lambda: group.threads == 1)
+    assert finished == [True]
+    stays.release()
+    assert group.threads == 0
+
+
+def test_there_are_never_more_than_asked_for() -> None:
+    """One that has not yet ended is asked to stay before another comes, and goes on even if it was about to leave."""
+    begun, seen, go = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+    calls: list[str] = []
+
+    def target(stopping: threading.Event) -> None:
+        calls.append(threading.current_thread().name)
+        begun.release()
+        assert stopping.wait(WAIT)
+        seen.release()
+        assert go.wait(WAIT)
+
+    group = WorkerGroup(target, workers=lambda usecount: usecount - 1, name="group")
+    with group():
+        with group():
+            assert begun.acquire(timeout=WAIT)
+        assert seen.acquire(timeout=WAIT)
+        with group():
+            assert group.threads == 1
+            go.set()
+            until(lambda: len(calls) == 2, "the second call")
+            assert calls == ["group-1", "group-1"]
+            assert group.threads == 1
+
+
+def test_worker_that_dies_is_reported_and_replaced(reported: list[str]) -> None:
+    """An error ends no worker for good while it is needed; with the last lease the replacing ends too."""
+    deaths, alive = 3, threading.Event()
+    calls = 0
+
+    def target(stopping: threading.Event) -> None:
+        nonlocal calls
+        calls += 1
+        if calls <= deaths:
+            raise RuntimeError(f"death {calls}")
+        alive.set()
+        stopping.wait(WAIT)
+
+    with WorkerGroup(target)() as group:
+        assert alive.wait(WAIT)
+        assert group.threads == 1
+    assert reported == ["death 1", "death 2", "death 3"]
+    assert calls == 4
+
+
+def test_group_of_workers_that_only_die_can_be_stopped(reported: list[str]) -> None:
+    """Replacing them does not keep the last lease from ending, nor spin."""
+
+    def target(_stopping: threading.Event) -> None:
+        raise RuntimeError("hopeless")
+
+    with WorkerGroup(target)() as group:
+        until(lambda: len(reported) >= 2)
+    assert group.threads == 0
+    assert 2 <= len(reported) < 10
+
+
+def test_worker_that_is_told_to_end_while_it_pauses_is_not_called_again(
+    monkeypatch: pytest.MonkeyPatch, reported: list[str]
+) -> None:
+    """Between two deaths it waits a while; the end of the last lease ends that wait and the worker."""
+    pausing = threading.Event()
+
+    def target(stopping: threading.Event) -> None:
+        wait = stopping.wait
+
+        def pause(timeout: float | None = None) -> bool:
+            pausing.set()
+            return wait(timeout)
+
+        monkeypatch.setattr(stopping, "wait", pause)
+        raise RuntimeError("death")
+
+    monkeypatch.setattr(_workers, "FIRST_PAUSE", WAIT)
+    monkeypatch.setattr(_workers, "LAST_PAUSE", WAIT)
+    with WorkerGroup(target)() as group:
+        assert pausing.wait(WAIT)
+    assert group.threads == 0
+    assert reported == ["death"]
+
+
+def test_worker_that_comes_back_is_done() -> None:
+    """It is not called again at once; its place is filled when the next lease comes."""
+    calls: list[str] = []
+
+    def target(stopping: threading.Event) -> None:
+        calls.append(threading.current_thread().name)
+
+    group = WorkerGroup(target, workers=lambda usecount: 1)
+    with group():
+        until(lambda: group.threads == 0)
+        assert len(calls) == 1
+        with group():
+            until(lambda: len(calls) == 2 and group.threads == 0)
+
+
+def test_lingering_group_keeps_its_workers() -> None:
+    """While it lingers the workers stay, and the next lease finds them."""
+    group = WorkerGroup(threading.Event.wait, workers=double, linger=10.0)
+    with ManualClock() as clock:
+        with group():
+            pass
+        assert group.threads == 2
+        before = [thread for thread in threading.enumerate() if isinstance(thread, StoppableThread)]
+        with group():
+            assert [thread for thread in threading.enumerate() if isinstance(thread, StoppableThread)] == before
+        clock.advance(10.0)
+        assert group.threads == 0
+
+
+@pytest.mark.parametrize(("bad", "error"), [(-1, ValueError), (1.5, TypeError), (True, TypeError), (None, TypeError)])
+def test_workers_function_that_gives_no_number(bad: Any, error: type[Exception], reported: list[str]) -> None:
+    """The first lease fails with an error that names the function and the value, and nothing is left of it."""
+    group = WorkerGroup(threading.Event.wait, workers=lambda usecount: bad, name="group")
+    text = rf"what workers of group returned for usecount 1 must be .* not {bad!r}"
+    with pytest.raises(error, match=text):
+        group.acquire()
+    assert group.usecount == group.threads == 0
+    assert group.state is State.IDLE
+    assert reported == []
+
+
+def test_workers_function_that_fails_later(reported: list[str]) -> None:
+    """A failure is reported, the number of threads stays, and the usecount is right; afterwards it follows again."""
+
+    def workers(usecount: int) -> int:
+        if usecount == 2:
+            raise RuntimeError("not two")
+        return usecount
+
+    group = WorkerGroup(threading.Event.wait, workers=workers)
+    with group():
+        with group():
+            assert (group.usecount, group.threads) == (2, 1)
+            with group():
+                assert (group.usecount, group.threads) == (3, 3)
+        assert group.usecount == 1
+    assert (group.usecount, group.threads) == (0, 0)
+    assert reported == ["not two", "not two"]
+
+
+def test_thread_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, reported: list[str]) -> None:
+    """When the system gives no thread, the first consumer is told and nothing is left; a later one is not bothered."""
+    start = StoppableThread.start
+    allowed = 1
+
+    def start_some(thread: StoppableThread) -> None:
+        nonlocal allowed
+        if allowed == 0:
+            raise RuntimeError("can't start new thread")
+        allowed -= 1
+        start(thread)
+
+    monkeypatch.setattr(StoppableThread, "start", start_some)
+    group = WorkerGroup(threading.Event.wait, workers=double)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        group.acquire()
+    assert group.threads == group.usecount == 0
+    allowed = 2
+    with group(), group():
+        assert group.threads == 2
+    assert reported == ["can't start new thread"]
+
+
+def test_worker_that_holds_its_own_group() -> None:
+    """A worker may give back the last lease of its own group: it does not wait for itself."""
+    released = threading.Event()
+
+    def target(stopping: threading.Event) -> None:
+        lease.release()
+        released.set()
+
+    group = WorkerGroup(target, workers=lambda usecount: usecount - 1)
+    lease = group.acquire()
+    second = group.acquire()
+    assert released.wait(WAIT)
+    second.release()
+    until(lambda: group.threads == 0)
+
+
+def test_worker_that_leases_its_own_group_while_the_last_lease_ends() -> None:
+    """It gets a group with workers of its own instead of waiting for itself, and the last lease ends."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def target(stopping: threading.Event) -> None:
+        if begun.is_set():
+            return
+        begun.set()
+        assert stopping.wait(WAIT)
+        with group():
+            ended.set()
+
+    group = WorkerGroup(target, workers=lambda usecount: 1)
+    with group():
+        assert begun.wait(WAIT)
+    assert ended.wait(WAIT)
+    group.wait_stopped(WAIT)
+    assert group.threads == group.usecount == 0
+
+
+def test_finalizer_that_ends_the_last_lease_while_the_group_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector may run it in the middle of the growing: all workers end, and nobody waits for itself."""
+    start = StoppableThread.start
+    number = 1
+
+    def start_and_collect(thread: StoppableThread) -> None:
+        start(thread)
+        if thread.name == "group-2":
+            first.release()
+
+    monkeypatch.setattr(StoppableThread, "start", start_and_collect)
+    group = WorkerGroup(threading.Event.wait, workers=lambda usecount: number, name="group")
+    first, second = group.acquire(), group.acquire()
+    number = 3
+    second.release()
+    until(lambda: not group.usecount and not group.threads)
+    group.wait_stopped(WAIT)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_consumers(seed: int) -> None:
+    """However leases come and go, there are never more threads than were asked for, and none in the end."""
+    most = 0
+    running = 0
+    lock = threading.Lock()
+
+    def target(stopping: threading.Event) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        stopping.wait(WAIT)
+        with lock:
+            running -= 1
+
+    group = WorkerGroup(target)
+
+    def consumer() -> None:
+        for _ in range(10):
+            with group():
+                pass
+
+    with shaken(seed):
+        run_threads(*[consumer] * 4)
+    assert group.threads == running == group.usecount == 0
+    assert most <= 4
+
+
+class Visit:
+    """One lease of a group of two."""
+
+    def __init__(self) -> None:
+        self.group = WorkerGroup(threading.Event.wait, workers=lambda usecount: 2, name="visited")
+
+    def __call__(self) -> None:
+        with self.group():
+            pass
+
+
+def workers_of_visits() -> int:
+    """Return how many of their workers are alive."""
+    return sum(thread.name.startswith("visited-") for thread in threading.enumerate())
+
+
+def test_interrupted_anywhere() -> None:
+    """An interrupt wherever CPython delivers one, in turn, leaves no worker, and no worker ends in an error."""
+    number = 0
+    while True:
+        number += 1
+        visit = Visit()
+        interruption = Interruption(number, "signals")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # a lease may be lost where its release is entered
+            interruption.run(visit)
+            if visit.group.usecount:
+                gc.collect()
+            visit.group.close(WAIT)
+        until(lambda: workers_of_visits() == 0, f"the end of the workers after an interrupt at {interruption.place}")
+        if not interruption.place:
+            break
+    assert number > 50, "the sweep interrupted hardly anything"
