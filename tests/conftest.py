@@ -1,8 +1,8 @@
-"""What holds for every test: no thread is left behind."""
+"""What holds for every test: no thread is left behind, and what is slow runs only when asked for."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import hypothesis
@@ -17,6 +17,26 @@ LASTING = frozenset({"refcount-timer"})
 # Threads make the time of one example vary far more than hypothesis allows by default.
 hypothesis.settings.register_profile("refcount", deadline=None)
 hypothesis.settings.load_profile("refcount")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that asks for everything."""
+    parser.addoption("--slow", action="store_true", help="run slow tests too, and sweeps at all of their points")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked as slow unless it was asked for."""
+    if not config.getoption("--slow"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture
+def every(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """Return a function from `n` to the step of a sweep that takes every n-th point, and with ``--slow`` each one."""
+    slow = request.config.getoption("--slow")
+    return lambda n: 1 if slow else n
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from refcount._core.generation import State
 from refcount._core.lease import Lease
-from refcount._core.lifecycle import State
 from refcount._core.shared import SharedResource
-from refcount._counter import USECOUNT_MAX, RefcountedValue, Refcounter
+from refcount._counter import RefcountedValue, Refcounter
 from refcount._errors import (
     CapacityError,
     ClosedError,
@@ -15,20 +15,21 @@ from refcount._errors import (
     ReleasedError,
     UnderflowException,
 )
-from refcount._faces.attributes import refcounted_attribute, tracked
+from refcount._faces.attributes import refcounted_attribute
 from refcount._faces.classes import StartStop, resource_of
 from refcount._faces.demands import Demand
 from refcount._faces.executor import RefcountedExecutor
 from refcount._faces.managers import InstanceManager, demand
+from refcount._faces.tracked import tracked
 from refcount._faces.uses import uses
 from refcount._faces.workers import StoppableThread, WorkerGroup
+from refcount._usecount import USECOUNT_MAX
 
 if TYPE_CHECKING:
     __version__: str
 
-    from refcount._faces.functions import refcounted_resource
+    from refcount._faces.functions import Resource, refcounted_resource
     from refcount._faces.methods import ResourceMethod, refcounted_method
-    from refcount._faces.resource_function import Resource
 
 __all__ = [
     "USECOUNT_MAX",
@@ -63,7 +64,7 @@ __all__ = [
 
 # These stand on wrapt, whose import takes asyncio with it: it is imported when one of them is first used.
 _LATE = {
-    "Resource": "_faces.resource_function",
+    "Resource": "_faces.functions",
     "ResourceMethod": "_faces.methods",
     "refcounted_method": "_faces.methods",
     "refcounted_resource": "_faces.functions",

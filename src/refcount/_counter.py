@@ -1,80 +1,36 @@
-"""The counter: a number, two callbacks, and the rules of the Linux kernel's `refcount_t`.
+"""The counter: the verbs of the Linux kernel's `refcount_t`, with two callbacks, and a value that one can guard.
 
-States. A counter is *at rest*, or *in transition* while a callback that a change of its number called for has not ended
-yet. Only a counter with callbacks is ever in transition.
-
-Locks. Each counter has one lock, and whoever holds it may read and change the number.
-- Without callbacks it is a plain lock, held for a compare and a store. CPython delivers signals and runs the garbage
-  collector only at calls, function entry, backward jumps and (3.11) where containers are made. Between taking and
-  freeing the lock there is none of these, so that neither an interrupt nor a finalizer that uses the same counter falls
-  in between. That is why errors are raised after the lock is free.
-- With callbacks it is a reentrant lock, held until the last callback of the transition has ended. Its owner *is* the
-  memory of who runs the transition: other threads wait, the callback's own thread passes, and no exception can leave it
-  held. A condition variable would have to say all that again, with an interrupt possible between any two steps. Since
-  the lock is reentrant, a finalizer or a signal handler may use the counter wherever a call is made; so here too the
-  number is read and changed without a call in between.
-
-Transitions. The first change that calls for a callback runs it; changes that callbacks make queue theirs, and the first
-one runs these too before it returns. What can go wrong:
-- A callback raises, whatever it raises: the number becomes 0, the queue is dropped, the error goes to the first verb.
-- An interrupt falls into our own lines, between two callbacks or between the number and its callback: what is owed is
-  still run, then the interrupt goes on. Otherwise a release could be lost, and a start would follow a start.
-- A second interrupt falls into that: nothing more is run, but the counter is at rest.
-
-Nothing here relies on the GIL. Reading the number without the lock is one attribute load.
+A verb that meets an ordinary number, neither 0 before nor after, is one short section under the lock without a call in
+it; everything else, and whoever comes while a callback runs, goes through `Usecount._change`. No verb calls another, so
+that a subclass which overrides one of them sees the calls of that one only. `_usecount` says what may fall where.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar
 
-from refcount._errors import OverflowException, ReleasedError, UnderflowException
+from refcount._errors import ReleasedError
+from refcount._support.callables import public
 from refcount._support.checks import check_integer
-from refcount._support.public import public
-
-if TYPE_CHECKING:
-    from threading import Lock, RLock
+from refcount._usecount import Usecount
 
 T = TypeVar("T")
 
-USECOUNT_MAX: Final = 2**62 - 1
-"""The highest usecount: what a signed 64-bit counter holds with one bit to spare, as for `refcount_t` in 32 bits."""
+_FAST_MAX: Final = 2**30 - 1  # CPython compares numbers of more than 30 bits the slow way
+
+_NOT_HELD: Final = "the value cannot be used at usecount 0"
 
 
 class SupportsLock(Protocol):
     """What `Refcounter.dec_and_lock` needs of a lock: those of `threading` and `multiprocessing` have it."""
 
-    def acquire(self) -> object:
-        """Wait for the lock, and take it."""
-        ...
-
-    def release(self) -> object:
-        """Let it go."""
-        ...
-
-
-def _within_limit(value: int) -> int:
-    number = check_integer("usecount", value)
-    if number > USECOUNT_MAX:
-        raise OverflowException(f"usecount cannot be {number}: the limit is {USECOUNT_MAX}")
-    return number
-
-
-def _out_of_range(count: int, delta: int) -> UnderflowException | OverflowException:
-    if delta < 0:
-        return UnderflowException(f"usecount {count} cannot be lowered by {-delta}")
-    return OverflowException(f"usecount {count} cannot be raised by {delta}: the limit is {USECOUNT_MAX}")
-
-
-def _without_own(attributes: dict[str, object]) -> dict[str, object]:
-    """The attributes of a counter that its copies get."""
-    return {name: value for name, value in attributes.items() if name not in ("_lock", "_running", "_queue")}
+    def acquire(self) -> object: ...
+    def release(self) -> object: ...
 
 
 @public
-class Refcounter:
+class Refcounter(Usecount):
     """A thread-safe reference counter that can run a callback on the first acquire and on the last release.
 
     The verbs and their rules are those of the Linux kernel's `refcount_t`, as the `pyrefcount` package brought them to
@@ -84,7 +40,8 @@ class Refcounter:
 
     A callback may use its own counter. Such a change of the number holds at once; if it calls for a callback in turn,
     that one runs after the running one, before the outermost verb returns. When a callback raises, the usecount is 0
-    and the error goes to the caller of that verb.
+    and the error goes to the caller of that verb. In a forked child the usecount stays as it is, and a callback that
+    was running at the fork is forgotten, so that no verb waits for it.
 
     Args:
         usecount: How often the counted thing is in use at first. No callback runs for that.
@@ -107,70 +64,6 @@ class Refcounter:
         stop
     """
 
-    def __init__(
-        self,
-        usecount: int = 1,
-        acquire: Callable[[], object] | None = None,
-        release: Callable[[], object] | None = None,
-    ) -> None:
-        for name, callback in (("acquire", acquire), ("release", release)):
-            if callback is not None and not callable(callback):
-                raise TypeError(f"{name} must be callable or None, not {callback!r}")
-        self._usecount: int = _within_limit(usecount)
-        self._acquire = acquire
-        self._release = release
-        self._rest()
-
-    def _rest(self) -> None:
-        has_callbacks = self._acquire is not None or self._release is not None
-        self._lock: Lock | RLock = threading.RLock() if has_callbacks else threading.Lock()
-        self._running: Callable[[], object] | None = None
-        self._queue: list[Callable[[], object]] = []
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} usecount={self._usecount}>"
-
-    def __getstate__(self) -> dict[str, object] | tuple[dict[str, object], dict[str, object]]:
-        # As `object` has it: with the slots, if a subclass has any; less what only this very counter has.
-        state = cast("dict[str, object] | tuple[dict[str, object], dict[str, object]]", object.__getstate__(self))
-        if isinstance(state, tuple):
-            return _without_own(state[0]), state[1]
-        return _without_own(state)
-
-    def __setstate__(self, state: dict[str, object] | tuple[dict[str, object], dict[str, object]]) -> None:
-        attributes, slots = state if isinstance(state, tuple) else (state, {})
-        self.__dict__.update(attributes)
-        for name, value in slots.items():
-            setattr(self, name, value)
-        self._rest()
-
-    @property
-    def usecount(self) -> int:
-        """The number, to look at; setting it runs no callback.
-
-        Reading never waits, so that what was read may be over when it is used: decide on what a verb returns. Setting
-        waits for a callback that another thread runs.
-
-        Raises:
-            TypeError: It is set to something that is no integer.
-            ValueError: It is set below 0.
-            OverflowException: It is set above `USECOUNT_MAX`.
-
-        Example:
-            >>> from refcount import Refcounter
-            >>> users = Refcounter()
-            >>> users.usecount = 4
-            >>> users.usecount
-            4
-        """
-        return self._usecount
-
-    @usecount.setter
-    def usecount(self, value: int) -> None:
-        number = _within_limit(value)
-        with self._lock:
-            self._usecount = number
-
     def inc(self) -> None:
         """Raise the usecount by 1; if it was 0, run the acquire callback.
 
@@ -187,31 +80,31 @@ class Refcounter:
             2
         """
         with self._lock:
-            count = self._usecount
-            if count < USECOUNT_MAX and (count or self._acquire is None):
-                self._usecount = count + 1
-                return
+            if self._owed is None:
+                count = self._usecount
+                if count < _FAST_MAX and (count or self._acquire is None):
+                    self._usecount = count + 1
+                    return
         self._change(1)
 
-    def add(self, value: int) -> None:
-        """Raise the usecount by an amount; if it was 0 and the amount is not, run the acquire callback.
+    def inc_and_test(self) -> bool:
+        """Raise the usecount by 1 and say whether this call left 0; if so, the acquire callback has run.
 
-        Args:
-            value: The amount, 0 or more.
+        Of any number of threads, exactly one is told that it was the first.
+
+        Returns:
+            Whether this call left 0, decided in the step that raised the usecount.
 
         Raises:
-            TypeError: The amount is no integer.
-            ValueError: The amount is negative.
-            OverflowException: The sum is above `USECOUNT_MAX`; the usecount stays.
+            OverflowException: The usecount is `USECOUNT_MAX`; it stays.
 
         Example:
             >>> from refcount import Refcounter
-            >>> users = Refcounter()
-            >>> users.add(2)
-            >>> users.usecount
-            3
+            >>> users = Refcounter(usecount=0)
+            >>> users.inc_and_test(), users.inc_and_test()
+            (True, False)
         """
-        self._change(check_integer("amount", value))
+        return not Refcounter.inc_not_zero(self) and self._change(1) == 0
 
     def inc_not_zero(self) -> bool:
         """Raise the usecount by 1 unless it is 0: the kernel's way to take hold of what may be going away.
@@ -228,26 +121,37 @@ class Refcounter:
             (True, False)
         """
         with self._lock:
-            count = self._usecount
-            if 0 < count < USECOUNT_MAX:
-                self._usecount = count + 1
-                return True
-        if count:
-            raise _out_of_range(count, 1)
-        return False
+            if self._owed is None:
+                count = self._usecount
+                if count and count < _FAST_MAX:
+                    self._usecount = count + 1
+                    return True
+        return self._change(1, unless=0) != 0
+
+    def add(self, value: int) -> None:
+        """Raise the usecount by `value`, which is 0 or more; if that leaves 0, run the acquire callback.
+
+        Raises:
+            TypeError, ValueError: The amount is no integer, or negative.
+            OverflowException: The sum is above `USECOUNT_MAX`; the usecount stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter()
+            >>> users.add(2)
+            >>> users.usecount
+            3
+        """
+        self._change(check_integer("amount", value))
 
     def add_not_zero(self, value: int) -> bool:
-        """Raise the usecount by an amount unless it is 0.
-
-        Args:
-            value: The amount, 0 or more.
+        """Raise the usecount by `value`, which is 0 or more, unless it is 0.
 
         Returns:
             Whether the usecount was not 0, and so was raised.
 
         Raises:
-            TypeError: The amount is no integer.
-            ValueError: The amount is negative.
+            TypeError, ValueError: The amount is no integer, or negative.
             OverflowException: The sum is above `USECOUNT_MAX`; the usecount stays.
 
         Example:
@@ -255,15 +159,7 @@ class Refcounter:
             >>> Refcounter().add_not_zero(2), Refcounter(usecount=0).add_not_zero(2)
             (True, False)
         """
-        amount = check_integer("amount", value)
-        with self._lock:
-            count = self._usecount
-            if count and count + amount <= USECOUNT_MAX:
-                self._usecount = count + amount
-                return True
-        if count:
-            raise _out_of_range(count, amount)
-        return False
+        return self._change(check_integer("amount", value), unless=0) != 0
 
     def dec(self) -> None:
         """Lower the usecount by 1; if that reaches 0, run the release callback.
@@ -278,31 +174,12 @@ class Refcounter:
             nobody left
         """
         with self._lock:
-            count = self._usecount
-            if count > 1 or (count and self._release is None):
-                self._usecount = count - 1
-                return
+            if self._owed is None:
+                count = self._usecount
+                if count > 1 or (count and self._release is None):
+                    self._usecount = count - 1
+                    return
         self._change(-1)
-
-    def sub(self, value: int) -> None:
-        """Lower the usecount by an amount; if that reaches 0 and the amount is not 0, run the release callback.
-
-        Args:
-            value: The amount, 0 or more.
-
-        Raises:
-            TypeError: The amount is no integer.
-            ValueError: The amount is negative.
-            UnderflowException: The amount is more than the usecount; it stays.
-
-        Example:
-            >>> from refcount import Refcounter
-            >>> users = Refcounter(usecount=3)
-            >>> users.sub(2)
-            >>> users.usecount
-            1
-        """
-        self._change(-check_integer("amount", value))
 
     def dec_and_test(self) -> bool:
         """Lower the usecount by 1 and say whether this call reached 0; if so, the release callback has run.
@@ -322,33 +199,26 @@ class Refcounter:
             (False, True)
         """
         with self._lock:
-            count = self._usecount
-            if count > 1 or (count and self._release is None):
-                self._usecount = count - 1
-                return count == 1
-        return self._change(-1)
+            if self._owed is None:
+                count = self._usecount
+                if count > 1 or (count and self._release is None):
+                    self._usecount = count - 1
+                    return count == 1
+        return self._change(-1) == 1
 
-    def sub_and_test(self, value: int) -> bool:
-        """Lower the usecount by an amount and say whether this call reached 0; if so, the release callback has run.
-
-        Args:
-            value: The amount, 0 or more.
+    def dec_not_zero(self) -> bool:
+        """Lower the usecount by 1 unless it is 0; if that reaches 0, run the release callback.
 
         Returns:
-            Whether this call reached 0. An amount of 0 never does.
-
-        Raises:
-            TypeError: The amount is no integer.
-            ValueError: The amount is negative.
-            UnderflowException: The amount is more than the usecount; it stays.
+            Whether it was lowered.
 
         Example:
             >>> from refcount import Refcounter
-            >>> users = Refcounter(usecount=3)
-            >>> users.sub_and_test(2), users.sub_and_test(1)
-            (False, True)
+            >>> users = Refcounter()
+            >>> users.dec_not_zero(), users.dec_not_zero()
+            (True, False)
         """
-        return self._change(-check_integer("amount", value))
+        return self._change(-1, unless=0) != 0
 
     def dec_not_one(self) -> bool:
         """Lower the usecount by 1 unless it is 1: the cheap release, which leaves the last one to a careful path.
@@ -366,13 +236,12 @@ class Refcounter:
             (True, False)
         """
         with self._lock:
-            count = self._usecount
-            if count > 1:
-                self._usecount = count - 1
-                return True
-        if count:
-            return False
-        raise _out_of_range(count, -1)
+            if self._owed is None:
+                count = self._usecount
+                if count > 1:
+                    self._usecount = count - 1
+                    return True
+        return self._change(-1, unless=1) != 1
 
     def dec_if_one(self) -> bool:
         """Lower the usecount to 0 if it is 1, and run the release callback; else leave it alone.
@@ -386,7 +255,7 @@ class Refcounter:
             >>> users.dec_if_one(), users.dec_if_one()
             (True, False)
         """
-        return self._change(-1, only_from=1)
+        return self._change(-1, only=1) == 1
 
     def dec_and_lock(self, lock: SupportsLock) -> bool:
         """Lower the usecount by 1; on reaching 0, come back with the lock held.
@@ -414,63 +283,53 @@ class Refcounter:
             >>> users.dec_and_lock(table), table.locked()
             (True, True)
         """
-        if self.dec_not_one():
-            return False
         if not (hasattr(lock, "acquire") and hasattr(lock, "release")):
             raise TypeError(f"lock must have acquire() and release(), unlike {lock!r}")
+        if Refcounter.dec_not_one(self):
+            return False
         last = False
         lock.acquire()
         try:
-            last = self.dec_and_test()
+            last = self._change(-1) == 1
             return last
         finally:
             if not last:
                 lock.release()
 
-    def _change(self, delta: int, only_from: int | None = None) -> bool:
-        """Change the number by the rules, unless it is not the one asked for; True if this step reached 0."""
-        with self._lock:
-            count = self._usecount
-            after = count + delta
-            if only_from is not None and count != only_from:
-                return False
-            if 0 <= after <= USECOUNT_MAX:
-                callback = None if count and after else self._release if count else self._acquire
-                if callback is None or not delta:
-                    self._usecount = after
-                elif self._running is not None or self._queue:
-                    self._usecount = after
-                    self._queue.append(callback)
-                else:
-                    try:
-                        self._usecount, self._running = after, callback
-                        self._settle()
-                    except BaseException:
-                        # A callback that raised has left nothing owed; an interrupt between two of them may have.
-                        self._settle()
-                        raise
-                    finally:
-                        self._running, self._queue = None, []
-                return delta < 0 and not after
-        raise _out_of_range(count, delta)
+    def sub(self, value: int) -> None:
+        """Lower the usecount by `value`, which is 0 or more; if that reaches 0, run the release callback.
 
-    def _settle(self) -> None:
-        """Run the callbacks that are owed, and those that they queue; the lock is held."""
-        while self._running is not None or self._queue:
-            if self._running is None:
-                self._running, *self._queue = self._queue
-            self._run(self._running)
+        Raises:
+            TypeError, ValueError: The amount is no integer, or negative.
+            UnderflowException: The amount is more than the usecount; it stays.
 
-    def _run(self, callback: Callable[[], object]) -> None:
-        begun = False
-        try:
-            # One statement: an interrupt comes before the callback has begun or when it is done with, so that every
-            # error seen while `begun` is the callback's, and no callback runs twice.
-            self._running = (begun := True, callback(), None)[-1]
-        except BaseException:
-            if begun:
-                self._usecount, self._running, self._queue = 0, None, []
-            raise
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter(usecount=3)
+            >>> users.sub(2)
+            >>> users.usecount
+            1
+        """
+        self._change(-check_integer("amount", value))
+
+    def sub_and_test(self, value: int) -> bool:
+        """Lower the usecount by `value`, which is 0 or more, and say whether this call reached 0.
+
+        Returns:
+            Whether this call reached 0. An amount of 0 never does.
+
+        Raises:
+            TypeError, ValueError: The amount is no integer, or negative.
+            UnderflowException: The amount is more than the usecount; it stays.
+
+        Example:
+            >>> from refcount import Refcounter
+            >>> users = Refcounter(usecount=3)
+            >>> users.sub_and_test(2), users.sub_and_test(1)
+            (False, True)
+        """
+        amount = check_integer("amount", value)
+        return self._change(-amount) == amount > 0
 
 
 @public
@@ -482,14 +341,9 @@ class RefcountedValue(Refcounter, Generic[T]):
 
     Args:
         value: The value to guard.
-        usecount: How often it is in use at first. No callback runs for that.
+        usecount: As for `Refcounter`, and so are the callbacks and what is raised.
         acquire: Called without arguments after the usecount has left 0.
         release: Called without arguments after the usecount has reached 0.
-
-    Raises:
-        TypeError: The usecount is no integer, or a callback cannot be called.
-        ValueError: The usecount is negative.
-        OverflowException: The usecount is above `USECOUNT_MAX`.
 
     Example:
         >>> from refcount import RefcountedValue
@@ -531,17 +385,14 @@ class RefcountedValue(Refcounter, Generic[T]):
         """
         if self._usecount:
             return self._value
-        raise _released()
+        raise ReleasedError(_NOT_HELD)
 
     @value.setter
     def value(self, value: T) -> None:
-        with self._lock:
-            if self._usecount:
-                # The old value outlives the lock, since its finalizer may use this very counter.
-                _old, self._value = self._value, value
-                return
-        raise _released()
-
-
-def _released() -> ReleasedError:
-    return ReleasedError("the value cannot be used at usecount 0")
+        with self._no_other_transition(), self._lock:
+            count = self._usecount
+            if count:
+                _old = self._value  # outlives the lock, since its finalizer may use this very counter
+                self._value = value
+        if not count:
+            raise ReleasedError(_NOT_HELD)

@@ -1,13 +1,11 @@
 """Helpers for tests of code that uses shared resources: a clock that the test moves."""
 
 import math
-from functools import partial
 from types import TracebackType
 from typing import Self
 
-from refcount._core.locks import Guard
-from refcount._core.timer_heap import Job, Timer, TimerHeap
-from refcount._core.timers import Clock, clocks
+from refcount._core.clock import Alarm, Clock, clocks
+from refcount._core.schedule import Job, Schedule
 from refcount._support.checks import check_seconds
 
 __all__ = ["ManualClock"]
@@ -35,9 +33,8 @@ class ManualClock:
     """
 
     def __init__(self) -> None:
-        self._guard = Guard()
         self._now = 0.0
-        self._heap = TimerHeap(self._guard)
+        self._schedule = Schedule()
         self._before: list[Clock] = []
 
     def __enter__(self) -> Self:
@@ -50,9 +47,10 @@ class ManualClock:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Stop what still lingers on it, and put the clock before it back in force."""
+        """Stop what still lingers on it, be it for ever, and put the clock before it back in force."""
         try:
             self.advance(math.inf)
+            self._end()
         finally:
             clocks.clock = self._before.pop()
 
@@ -60,21 +58,17 @@ class ManualClock:
         """Return the seconds by which it has been moved."""
         return self._now
 
-    def at(self, deadline: float, job: Job) -> Timer:
-        """Run `job` when the clock is moved to `deadline` or beyond; it is how resources set their timers."""
-        timer = Timer(job, self._heap)
-        push = partial(self._heap.push, deadline, timer)
-        if self._guard.mine():  # in a finalizer or a signal handler, in the middle of one of our steps
-            clocks.thread.lost(lambda: self._guard.run(push))
-        else:
-            self._guard.run(push)
-        return timer
+    def at(self, due: float, job: Job) -> Alarm:
+        """Run `job` when the clock is moved to `due` or beyond; it is how resources set their alarms."""
+        alarm = Alarm(self._schedule)
+        self._schedule.add(alarm, due, job)
+        return alarm
 
     def advance(self, seconds: float) -> None:
         """Move the clock, and run what becomes due, each at its own time; returns when all of it has ended.
 
         Args:
-            seconds: By how much, 0 or more.
+            seconds: By how much, 0 or more. `math.inf` moves it to where nothing is due any more that ever will be.
 
         Raises:
             TypeError: That is no number.
@@ -87,14 +81,23 @@ class ManualClock:
             2.5
         """
         end = self._now + check_seconds("seconds", seconds)
-        while (timer := self._guard.run(partial(self._take_due, end))) is not None:
-            timer()
-        self._now = end
+        while (due := self._schedule.next_due()) <= end and due < math.inf:
+            self._move_to(due)
+            job = self._schedule.take(due)
+            if job is not None:
+                job()
+        if end < math.inf:
+            self._move_to(end)
 
-    def _take_due(self, end: float) -> Timer | None:
-        self._heap.tidy()
-        due = self._heap.due
-        if due is None or due > end:
-            return None
-        self._now = max(self._now, due)
-        return self._heap.pop()
+    def _move_to(self, time: float) -> None:
+        """Move forward only: a job may have moved the clock further than the call that ran it."""
+        self._now = max(self._now, time)
+
+    def _end(self) -> None:
+        """Run what would never be due, at the end of all time."""
+        last, self._now = self._now, math.inf
+        try:
+            for job in self._schedule.take_all():
+                job()
+        finally:
+            self._now = last

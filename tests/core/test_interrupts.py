@@ -1,36 +1,25 @@
 """Interrupts: wherever one falls, the count is right, nothing stays alive, and the next consumer works."""
 
 import contextlib
-import dis
 import functools
 import gc
-import inspect
-import itertools
-import linecache
 import math
 import signal
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import pytest
 
 from refcount import ClosedError, SharedResource, State
+from tests.helpers.interrupting import Every, Interruptions
 from tests.helpers.programs import run_program
-from tests.helpers.tracing import PACKAGE, Tracer, ask_for_opcodes, followed
 from tests.helpers.watched import WAIT, Thing, Watched, own_timers, until, waiting
-
-Points = Literal["lines", "signals"]
 
 PATIENCE = 5.0
 """Seconds for one step of one run in a sweep."""
-
-FOLLOW = followed([])
 
 MAY_LOSE = {"Lease.__exit__", "Lease.release", "SharedResource.acquire", "SharedResource.try_acquire"}
 """Where an interrupt may leave a lease to the garbage collector: as its exit begins, or as it is returned."""
@@ -44,136 +33,6 @@ def timers() -> Iterator[None]:
 
 
 # --- The sweep ------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def signal_points(code: CodeType) -> frozenset[int]:
-    """The bytecodes before which CPython may deliver a signal: after a call, a function's entry or a backward jump.
-
-    Where such a place is the last of a `try` or the like, the bytecode after it is outside, so that a trace function
-    cannot stand in for a signal there; such a place is left out.
-    """
-    bytecode = dis.Bytecode(code)
-    entries: list[Any] = vars(bytecode)["exception_entries"]  # typeshed does not have it
-
-    def handlers(offset: int) -> list[int]:
-        return [entry.target for entry in entries if entry.start <= offset < entry.end]
-
-    return frozenset(
-        later.offset
-        for earlier, later in itertools.pairwise(bytecode)
-        if earlier.opname in {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
-        and not (earlier.opname == "RESUME" and (earlier.arg or 0) & 3 > 1)  # after `yield from` and `await`
-        and handlers(earlier.offset) == handlers(later.offset)
-    )
-
-
-class Interruption:
-    """One `KeyboardInterrupt` at the given point that the calling thread reaches in the package.
-
-    Points are either lines, without the second visit to a `with` on the way out of it, where no signal is delivered and
-    where a tracer that raises would leave any lock held; or the bytecodes where CPython does deliver signals.
-
-    Args:
-        number: which point, counted from 1.
-        points: of which kind.
-    """
-
-    def __init__(self, number: int, points: Points) -> None:
-        self.place = ""
-        self.function = ""
-        self._left = number
-        self._points = points
-        self._outermost: FrameType | None = None
-        self._followers: dict[int, Tracer] = {}
-        self._entered: set[tuple[FrameType, int]] = set()
-        self._frames: list[FrameType] = []
-
-    def run(self, act: Callable[[], object]) -> None:
-        """Call `act` and swallow the interrupt."""
-        tracer = sys.gettrace()
-        self._outermost = inspect.currentframe()
-        if self._points == "signals":
-            ask_for_opcodes()
-        sys.settrace(self._enter)
-        try:
-            act()
-        except KeyboardInterrupt as interrupt:
-            self._end(tracer)
-            traceback.clear_frames(interrupt.__traceback__)
-        finally:
-            self._end(tracer)
-
-    def _end(self, tracer: Any) -> None:
-        for frame in self._frames:  # CPython 3.12 crashes where such a frame goes on in a thread without a tracer
-            frame.f_trace_opcodes = False
-        sys.settrace(tracer)
-        self._outermost = None
-        self._frames.clear()
-        self._followers.clear()
-        self._entered.clear()
-
-    def _enter(self, frame: FrameType, _event: str, _argument: Any) -> Tracer | None:
-        if not FOLLOW(frame.f_code) or is_finalizing(frame, self._outermost):
-            return None
-        if self._points == "lines":
-            return self._by_line
-        follow = frame.f_trace = self._by_bytecode(frame.f_code)
-        frame.f_trace_lines = False
-        frame.f_trace_opcodes = True
-        self._frames += [frame] if frame.f_code.co_flags & inspect.CO_GENERATOR else []
-        return follow
-
-    def _by_line(self, frame: FrameType, event: str, _argument: Any) -> Tracer:
-        if event == "line" and not self._leaves_with(frame):
-            self._count(frame)
-        return self._by_line
-
-    def _leaves_with(self, frame: FrameType) -> bool:
-        if not begins_with(frame.f_code.co_filename, frame.f_lineno):
-            return False
-        place = frame, frame.f_lineno
-        self._entered.symmetric_difference_update({place})
-        return place not in self._entered
-
-    def _by_bytecode(self, code: CodeType) -> Tracer:
-        """Return what follows `code`: a function for each, since nothing here is called more often."""
-        follow = self._followers.get(id(code))  # not by the code, whose hash reads all of it
-        if follow is not None:
-            return follow
-        offsets = signal_points(code)
-
-        def step(frame: FrameType, event: str, _argument: Any) -> Tracer:
-            if event == "opcode" and frame.f_lasti in offsets:
-                self._count(frame)
-            return step
-
-        self._followers[id(code)] = step
-        return step
-
-    def _count(self, frame: FrameType) -> None:
-        """Count one point, and interrupt if it is the one."""
-        if self._left:
-            self._left -= 1
-            if not self._left:
-                self.function = frame.f_code.co_qualname
-                self.place = f"{frame.f_code.co_filename}:{frame.f_lineno} ({self.function}, bytecode {frame.f_lasti})"
-                raise KeyboardInterrupt
-
-
-@functools.cache
-def begins_with(filename: str, number: int) -> bool:
-    """Whether this line of the file begins a `with`."""
-    return linecache.getline(filename, number).lstrip().startswith("with ")
-
-
-def is_finalizing(frame: FrameType | None, outermost: FrameType | None) -> bool:
-    """Whether it is a finalizer, or called by one below `outermost`: Python swallows what is raised there."""
-    while frame is not None and frame is not outermost:
-        if frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back
-    return False
 
 
 class World:
@@ -277,27 +136,25 @@ class Consumer:
             raise self.error
 
 
-def sweep(make: type[World], points: Points) -> tuple[int, set[str]]:
+def sweep(make: type[World], step: int = 1) -> tuple[int, set[str]]:
     """Interrupt a world at each point in turn; return how many there were, and the functions where a lease was lost."""
-    number, losses = 0, set[str]()
-    while True:
-        number += 1
+    losses = set[str]()
+    points = Interruptions(step=step)
+    for interruption in points:
         world = make()
-        interruption = Interruption(number, points)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            interruption.run(world.act)
+            world.interrupted = interruption.function
             try:
-                interruption.run(world.act)
-                world.interrupted = interruption.function
                 world.examine()
             except BaseException as error:
-                error.add_note(f"after an interrupt at point {number}: {interruption.place or 'none'}")
+                error.add_note(f"after {interruption}")
                 raise
         if caught:
             assert {warning.category for warning in caught} == {ResourceWarning}, [str(w.message) for w in caught]
             losses.add(interruption.function)
-        if not interruption.place:
-            return number - 1, losses
+    return points.points, losses
 
 
 # --- Worlds ---------------------------------------------------------------------------------------------------------
@@ -698,16 +555,15 @@ WORLDS: list[type[World]] = [
 ]
 
 
-@pytest.mark.parametrize("points", ["lines", "signals"])
 @pytest.mark.parametrize("world", WORLDS)
 def test_interrupted_anywhere(
-    world: type[World], points: Points, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: type[World], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], every: Every
 ) -> None:
     """R5 for threads: an interrupt at each point in turn leaves the count right and nothing alive or stuck."""
     unraisable: list[sys.UnraisableHookArgs] = []
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
-    number, losses = sweep(world, points)
-    assert number >= 10, "the sweep interrupted hardly anything"
+    number, losses = sweep(world, every(3))
+    assert number >= 5, "the sweep interrupted hardly anything"
     assert losses <= MAY_LOSE
     reported = {str(one.exc_value) for one in unraisable if not isinstance(one.exc_value, KeyboardInterrupt)}
     assert reported <= ({"stop"} if world is FailingStop else set()), reported
@@ -732,46 +588,8 @@ def test_the_sweep_finds_a_leak() -> None:
     with pytest.raises(TimeoutError, match="lost lease") as caught:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys.modules[__name__], "PATIENCE", 0.1)
-            sweep(LeakyEnter, "lines")
+            sweep(LeakyEnter)
     assert "Lease.__exit__" in caught.value.__notes__[0]
-
-
-def loops_outside_their_block(code: CodeType) -> list[int]:
-    """The lines of loops inside a `try` or `with` whose last jump back is outside; those of nested code as well."""
-    bytecode = dis.Bytecode(code)
-    entries: list[Any] = vars(bytecode)["exception_entries"]  # typeshed does not have it
-    names = {instruction.offset: instruction.opname for instruction in bytecode}
-
-    def handler(offset: int) -> int | None:
-        """Where an exception goes that comes there, leaving out what CPython adds to generators and comprehensions."""
-        target = next((entry.target for entry in entries if entry.start <= offset < entry.end), None)
-        if target is None or names[target].startswith("CALL_INTRINSIC"):
-            return None
-        return handler(target) if names[target] == "SWAP" else target
-
-    lines = [
-        instruction.positions.lineno or 0
-        for before, instruction in itertools.pairwise(bytecode)
-        if instruction.opname == "JUMP_BACKWARD" and instruction.positions and before.opname != "CLEANUP_THROW"
-        if handler(before.offset) == handler(int(instruction.argval)) != handler(instruction.offset)
-    ]
-    nested = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return lines + [line for inner in nested for line in loops_outside_their_block(inner)]
-
-
-HARMLESS = {"while (answer := self._ask(waiter)) is not Answer.HELD:"}
-"""Loops that may be left so: the callers of this one catch everything."""
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
-def test_no_loop_falls_out_of_its_block(path: Path) -> None:
-    """CPython 3.12 and 3.13 deliver signals at a jump that they may put outside the block around the loop.
-
-    An interrupt there would skip a `finally`, or leave a lock held. A loop in a function of its own is safe.
-    """
-    source = path.read_text(encoding="utf-8")
-    lines = loops_outside_their_block(compile(source, path.name, "exec"))
-    assert {source.splitlines()[line - 1].strip() for line in lines} <= HARMLESS
 
 
 # --- Real signals ---------------------------------------------------------------------------------------------------

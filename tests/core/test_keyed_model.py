@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import pytest
 from hypothesis import settings
@@ -14,11 +14,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from refcount import CapacityError, ClosedError, Lease, SharedResource, State
-from refcount._core.family import Family, Terms
-from refcount._core.openers import Yielding
+from refcount._core.family import Family, Limits
+from refcount._core.openers import Options
 from refcount.testing import ManualClock
 
+if TYPE_CHECKING:
+    from refcount._core.openers import Life
+
 KEYS = st.integers(0, 2)
+
+TICK = 2.0**-10
+"""Seconds that go by whenever a key begins to linger."""
 
 
 class RefusedStart(Exception):
@@ -27,16 +33,18 @@ class RefusedStart(Exception):
 
 @dataclass
 class Up:
-    """A key that is not idle, as the model sees it; it keeps them in the order in which they began to make room.
+    """A key that is not idle, as the model sees it.
 
     Attributes:
         current: Which start of its key made what newcomers get, if there is such a thing.
         leases: Those that hold something of it, by the start that made that.
+        since: When the current one was left, or touched while it lingered.
         deadline: When the linger of the current one is over, if it lingers.
     """
 
     current: int | None
     leases: dict[int, list[Lease[str]]] = field(default_factory=dict[int, list[Lease[str]]])
+    since: float = 0.0
     deadline: float = math.inf
 
     @property
@@ -79,7 +87,7 @@ class FamilyMachine(RuleBasedStateMachine):
         self.linger = linger
         self.limit = math.inf if capacity is None else capacity
         self.full: type[Exception] = TimeoutError if when_full == "wait" else CapacityError
-        self.family: Family[str] = Family("thing", Terms(linger=linger, capacity=capacity, when_full=when_full))
+        self.family: Family[str] = Family("thing", Options(linger), Limits(capacity, when_full))
 
     def open(self, key: int) -> Generator[str, None, None]:
         """Start and stop."""
@@ -93,7 +101,8 @@ class FamilyMachine(RuleBasedStateMachine):
     def resource(self, key: int) -> SharedResource[str]:
         """What a call with this key gives."""
         name = f"thing({key})"
-        return self.family.find(key) or self.family.make(key, lambda: Yielding(self.open(key), name), name)
+        lives = cast("Callable[[], Life[str]]", partial(self.open, key))
+        return self.family.find(key) or self.family.make(key, lives, name)
 
     # What happens
 
@@ -129,10 +138,10 @@ class FamilyMachine(RuleBasedStateMachine):
         """Say whether another key may start; the one that has lingered longest is stopped for it."""
         if len(self.up) < self.limit:
             return True
-        oldest = next((key for key, up in self.up.items() if up.makes_room), None)
-        if oldest is not None:
-            self.stop_current(oldest)
-        return oldest is not None
+        idle = [key for key, up in self.up.items() if up.makes_room]
+        if idle:
+            self.stop_current(min(idle, key=lambda key: self.up[key].since))
+        return bool(idle)
 
     def enter(self, key: int) -> None:
         """Take a lease, which the model says is to be had."""
@@ -189,17 +198,17 @@ class FamilyMachine(RuleBasedStateMachine):
         if number != up.current:
             self.expected.append(f"-{key}.{number}")
             self.forget_idle(key)
-            if up.makes_room:
-                self.up[key] = self.up.pop(key)
         elif self.linger == 0 or self.closed:
             self.stop_current(key)
         else:
             self.begin_linger(key)
 
     def begin_linger(self, key: int) -> None:
-        """Expect that a key lingers from now on."""
-        up = self.up[key] = self.up.pop(key)
-        up.deadline = self.clock.now() + self.linger
+        """Expect that a key lingers from now on, and let no other one do so since the same moment."""
+        up = self.up[key]
+        up.since = self.clock.now()
+        up.deadline = up.since + self.linger
+        self.pass_time(TICK)
 
     @rule(key=KEYS, what=st.sampled_from([*["try", "touch", "flush", "invalidate"] * 2, "close", "force"]))
     @precondition(lambda self: not self.closed)
@@ -229,18 +238,15 @@ class FamilyMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 2.0, 5.0]))
     def advance(self, seconds: float) -> None:
-        """Let time go by. Of lingers that end at the same time, any may end first."""
+        """Let time go by."""
+        self.pass_time(seconds)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time go by, and expect that lingers end."""
         end = self.clock.now() + seconds
         self.clock.advance(seconds)
-        due = [(up.deadline, self.stopped_at(key), key) for key, up in self.up.items() if up.deadline <= end]
-        for _, _, key in sorted(due):
+        for _, key in sorted((up.deadline, key) for key, up in self.up.items() if up.deadline <= end):
             self.stop_current(key)
-
-    def stopped_at(self, key: int) -> int:
-        """Return where the log says that the current one was stopped."""
-        entry = f"-{key}.{self.up[key].current}"
-        assert entry in self.log
-        return self.log.index(entry)
 
     def touch(self, key: int) -> None:
         """Let a linger begin anew; nothing else is touched by it."""

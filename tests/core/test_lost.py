@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from refcount import Lease, SharedResource, State
-from refcount._core.timers import THREAD_NAME, clocks
+from refcount import Lease, SharedResource, State, refcounted_resource
+from refcount._core.clock import THREAD_NAME, clocks
 from tests.helpers.programs import run_program
 from tests.helpers.shaking import run_threads
 from tests.helpers.tracing import Tracer, followed
@@ -347,3 +347,35 @@ def test_collected_while_every_allocation_collects(caught: list[warnings.Warning
     resource.close(timeout=WAIT)
     assert watched.starts == watched.stops
     assert len(caught) == 80
+
+
+def test_a_key_whose_last_lease_is_lost_is_not_started_beside_itself() -> None:
+    """Who comes while the garbage collector is at the last lease gets the same thing, and no second one of that key."""
+    watched = Watched()
+
+    @refcounted_resource
+    @contextmanager
+    def camera(key: int) -> Generator[Thing]:
+        with watched.open() as thing:
+            yield thing
+
+    class Newcomer:
+        def __init__(self) -> None:
+            self.me = self
+            self.lease = camera(1)
+            self.lease.__enter__()
+
+        def __del__(self) -> None:
+            with camera(1):
+                pass
+
+    with pytest.warns(ResourceWarning, match="was never released"):
+        _lose(Newcomer, watched)
+    assert watched.most == 1
+
+
+def _lose(kind: Callable[[], object], watched: Watched) -> None:
+    """Make something that is garbage at once, have it collected, and wait until all is stopped."""
+    kind()
+    gc.collect()
+    until(lambda: watched.starts == watched.stops)

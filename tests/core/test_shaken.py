@@ -1,8 +1,10 @@
 """Shared resources under threads that lose the processor between any two bytecodes of the library.
 
 What must hold however unlucky they are: each start has its stop, without overlap no two are alive at once, and in the
-end nobody holds anything. Two broken variants show that these runs catch what plain thread tests let pass.
+end nobody holds anything. Broken variants show that these runs catch what plain thread tests let pass.
 """
+# pyright: reportPrivateUsage=false
+# The broken variants break what only the machine itself writes.
 
 import contextlib
 import itertools
@@ -13,10 +15,9 @@ from types import CodeType
 
 import pytest
 
-from refcount import ClosedError, RefcountError, SharedResource, State
-from refcount._core.generation import Phase, Waiter
-from refcount._core.holds import HoldCounter
-from refcount._core.lifecycle import Lifecycle
+from refcount import ClosedError, Lease, RefcountError, SharedResource, State
+from refcount._core.generation import LEFT, START, WAIT, Alarm, Generation, Hold, Next
+from refcount._core.machine import Machine
 from tests.helpers.shaking import run_threads, shaken
 from tests.helpers.watched import Thing, Watched, own_timers
 
@@ -289,14 +290,14 @@ def test_what_observers_see(seed: int) -> None:
 
 
 WHAT_BREAKS = (AssertionError, RefcountError, TimeoutError)
-"""How a broken counter or machine shows; anything else is an error of the test."""
+"""How a broken machine shows; anything else is an error of the test."""
 
 
-def caught(seeds: range, watched_run: Callable[[int], Watched]) -> bool:
+def caught(seeds: range, watched_run: Callable[[int], Watched], *also: CodeType) -> bool:
     """Whether any of the runs fails, or lets two be alive at once."""
     for seed in seeds:
         try:
-            with shaking(seed, NoLock.__enter__.__code__):
+            with shaking(seed, NoLock.__enter__.__code__, *also):
                 watched = watched_run(seed)
         except WHAT_BREAKS:
             return True
@@ -322,23 +323,42 @@ class NoLock:
     def __exit__(self, *_exc: object) -> None:
         pass
 
-    def acquire(self) -> bool:
-        return True
 
-    def release(self) -> None:
-        pass
+def test_a_machine_without_its_lock_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken on purpose: consumers come and go without the lock."""
+    reset = Machine[Thing].reset
 
+    def unlocked(machine: Machine[Thing], _lock: object) -> None:
+        reset(machine, NoLock())
 
-def test_a_counter_without_its_lock_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken on purpose: the counter of a generation changes without its lock."""
-    rest: Callable[[HoldCounter], None] = HoldCounter._rest  # pyright: ignore[reportPrivateUsage]  # to break it
-
-    def unlocked(counter: HoldCounter) -> None:
-        rest(counter)
-        vars(counter)["_lock"] = NoLock()
-
-    monkeypatch.setattr(HoldCounter, "_rest", unlocked)
+    monkeypatch.setattr(Machine, "reset", unlocked)
     assert caught(range(20), hold_many)
+
+
+def test_a_step_that_is_cut_in_two_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken on purpose: who leaves looks in one section, and acts in the next on what it saw."""
+    give_back = Machine[Thing].give_back
+
+    def in_two_steps(
+        machine: Machine[Thing], hold: Hold[Thing], by: object, now: float, alarm: Alarm | None
+    ) -> Next | Generation[Thing]:
+        generation = hold._generation
+        with machine.lock:
+            seen = 0 if generation is None else generation.count
+        if generation is None or seen < 2:
+            return give_back(machine, hold, by, now, alarm)
+        with machine.lock:
+            generation.count = seen - 1
+            hold._generation = None
+            return LEFT
+
+    def no_hot_path(lease: Lease[Thing]) -> bool:
+        generation = lease._generation
+        return generation is not None and lease.resource._give_back(lease, generation)
+
+    monkeypatch.setattr(Machine, "give_back", in_two_steps)
+    monkeypatch.setattr(Lease, "release", no_hot_path)
+    assert caught(range(20), hold_many, in_two_steps.__code__)
 
 
 def hold_many(seed: int) -> Watched:
@@ -360,20 +380,18 @@ def hold_many(seed: int) -> Watched:
 
 def test_a_second_first_consumer_that_does_not_wait_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken on purpose: who comes while it starts makes a start of its own, as two `if`s written by hand do."""
-    place: Callable[[Lifecycle[Thing], Waiter[Thing]], None] = vars(Lifecycle)["_place"]
+    promise = Machine[Thing]._promise
 
-    def careless(machine: Lifecycle[Thing], waiter: Waiter[Thing]) -> None:
-        current = machine.current
-        if current is not None and current.phase is Phase.STARTING:
-            machine._detach(current)  # pyright: ignore[reportPrivateUsage]  # to break it
-        place(machine, waiter)
+    def careless(machine: Machine[Thing], hold: Hold[Thing], current: Generation[Thing], by: object) -> Next:
+        step = promise(machine, hold, current, by)
+        return START if step is WAIT else step
 
-    monkeypatch.setattr(Lifecycle, "_place", careless)
+    monkeypatch.setattr(Machine, "_promise", careless)
     assert caught(range(20), run_crowd)
 
 
 def test_what_is_wrong_with_the_test_is_not_caught() -> None:
-    """An error that no broken counter raises comes out, and does not pass for a find."""
+    """An error that no broken machine raises comes out, and does not pass for a find."""
 
     def cannot_run(_seed: int) -> Watched:
         raise ImportError("the harness")

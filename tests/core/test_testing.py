@@ -2,6 +2,7 @@
 
 import math
 import threading
+from functools import partial
 
 import pytest
 
@@ -101,6 +102,78 @@ def test_leaving_stops_what_lingers_on_it() -> None:
     assert (watched.starts, watched.stops) == (1, 1)
     hold(resource)
     until(lambda: watched.stops == 2, "the end of the linger in real time")
+
+
+def test_leaving_stops_what_lingers_for_ever() -> None:
+    """A linger of `math.inf` ends with the clock that it is measured on, and so does one that its stop begins."""
+    log: list[str] = []
+    with ManualClock() as clock:
+        other = make(log, "other", math.inf)
+        resource = SharedResource.of(object, stop=lambda _: hold(other), linger=math.inf)
+        hold(resource)
+        clock.advance(1e9)
+        clock.advance(math.inf)
+        assert (resource.state, log) == (State.LINGERING, [])
+    assert (resource.state, other.state, len(log)) == (State.IDLE, State.IDLE, 1)
+
+
+def test_what_is_never_due_is_run_on_leaving_at_the_end_of_all_time() -> None:
+    """Its job sees that any deadline has come; afterwards the clock shows a time again."""
+    seen: list[tuple[str, float]] = []
+    clock = ManualClock()
+
+    def job(name: str) -> None:
+        seen.append((name, clock.now()))
+
+    with clock:
+        clock.at(math.inf, partial(job, "never"))
+        clock.at(5.0, partial(job, "late"))
+        clock.at(math.inf, lambda: clock.at(clock.now() + 3.0, partial(job, "set on the way")))
+        clock.at(math.inf, partial(job, "cancelled")).cancel()
+        clock.advance(math.inf)
+        assert seen == [("late", 5.0)]
+    assert seen[1:] == [("never", math.inf), ("set on the way", math.inf)]
+    assert clock.now() == 5.0
+    with clock:
+        assert clock.now() == 0.0
+
+
+def test_a_stop_that_moves_the_clock() -> None:
+    """Time is not turned back by the move in the middle of which it came, and each linger ends once, in order."""
+    log: list[tuple[str, float]] = []
+    with ManualClock() as clock:
+
+        def stop(_thing: object) -> None:
+            log.append(("first", clock.now()))
+            clock.advance(100.0)
+            log.append(("moved", clock.now()))
+
+        first = SharedResource.of(object, stop=stop, linger=1.0)
+        second = SharedResource.of(object, stop=lambda _: log.append(("second", clock.now())), linger=3.0)
+        hold(first)
+        hold(second)
+        clock.advance(5.0)
+        assert log == [("first", 1.0), ("second", 3.0), ("moved", 101.0)]
+        assert clock.now() == 101.0
+
+
+def test_moved_by_infinity() -> None:
+    """All that is pending ends, what is set on the way as well; the time is that of the last, and lingers go on."""
+    log: list[str] = []
+    with ManualClock() as clock:
+        chained = make(log, "chained", 7.0)
+        resource = SharedResource.of(object, stop=lambda _: hold(chained), linger=5.0)
+        hold(resource)
+        clock.advance(math.inf)
+        assert (resource.state, chained.state, len(log)) == (State.IDLE, State.IDLE, 1)
+        assert clock.now() == 12.0
+        hold(chained)
+        clock.advance(6.0)
+        assert (chained.state, len(log)) == (State.LINGERING, 1)
+        clock.advance(1.0)
+        assert (chained.state, len(log)) == (State.IDLE, 2)
+        clock.advance(math.inf)
+        assert clock.now() == 19.0
 
 
 def test_one_inside_another() -> None:

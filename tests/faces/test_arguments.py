@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refcount import refcounted_attribute, refcounted_method, refcounted_resource
-from refcount._faces.arguments import Arguments, signature_of
+from refcount._faces.arguments import CALL_LENGTH, Arguments, short, signature_of
 
 
 def none() -> None:
@@ -87,6 +87,83 @@ def test_a_builtin_without_signature_takes_anything() -> None:
     arguments = Arguments("max", signature)
     assert arguments.key((1, 2), {"default": 3}) == arguments.key((1, 2), {"default": 3})
     assert arguments.key((1, 2), {}) != arguments.key((2, 1), {})
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@given(args=st.lists(st.integers(1, 3), max_size=4), other=CALLS)
+def test_arguments_that_are_keys(function: Callable[..., None], args: list[int], other: Any) -> None:
+    """Where they may be taken for the key as they are, they are that of their own call, or of none."""
+    arguments = Arguments("f", signature_of(function))
+    try:
+        key = arguments.key(tuple(other[0]), other[1])
+    except TypeError:
+        return
+    if arguments.are_keys and key == tuple(args):
+        assert arguments.key(tuple(args), {}) == key
+
+
+# --- How calls are written ------------------------------------------------------------------------------------------
+
+
+class Shown:
+    """Is shown as it is told to be."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        if not self.text:
+            raise RuntimeError("not ready yet")
+        return self.text
+
+
+class list_(list[int]):
+    """Is called like a builtin."""
+
+
+list_.__name__ = "list"
+
+
+class Deque:
+    """Is called like a collection, and is none."""
+
+
+Deque.__name__ = "deque"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3, "3"),
+        ("front", "'front'"),
+        ([1, "a", None], "[1, 'a', None]"),
+        (Shown("   a b\n0  1 2\n1  3 4"), "a b 0 1 2 1 3 4"),
+        (Shown("one\u2028two"), "one two"),
+        (Shown("with  space"), "with  space"),
+        (Deque(), "<deque object>"),
+        (10**10_000, "<int object>"),
+        (list_([1]), "[1]"),
+    ],
+    ids=range(9),
+)
+def test_short(value: object, text: str) -> None:
+    """As `repr` shows it, on one line."""
+    assert short(value) == text
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000_000, Shown("y" * 1000), [[["z" * 99] * 99] * 99] * 99], ids=range(3))
+def test_long_is_short(value: object) -> None:
+    """Whatever it is, a call is short."""
+    arguments = Arguments("f", signature_of(plain))
+    spelled = arguments.spelled((value, value), {"c": value})
+    assert spelled.startswith("f(")
+    assert spelled.endswith("...)")
+    assert len(spelled) == CALL_LENGTH + len("f()")
+
+
+def test_an_argument_that_cannot_be_shown() -> None:
+    """Its own error is none of the name's."""
+    assert Arguments("f", signature_of(plain)).spelled((Shown(""),), {"b": 1}).startswith("f(<Shown instance at 0x")
 
 
 @pytest.mark.parametrize("decorator", [refcounted_resource, refcounted_method, partial(refcounted_attribute, list)])

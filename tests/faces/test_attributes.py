@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from refcount import InstanceManager, SharedResource, StoppableThread, demand, refcounted_attribute, tracked
-from refcount._core.per_instance import Entry, PerInstance
+from refcount._support.weak import Entry, PerInstance
 from refcount.testing import ManualClock
 from tests.helpers.shaking import run_threads, shaken
 
@@ -261,8 +261,9 @@ def test_store_is_not_deceived_by_a_stale_entry() -> None:
     """An entry left behind by an instance that died unseen is not taken for that of the next one at its address."""
     store: PerInstance[str] = PerInstance("store")
     room, dead = Room(), Room()
-    entries: dict[int, Entry[str]] = store._entries  # pyright: ignore[reportPrivateUsage]  # no Python here leaves one
-    entries[id(room)] = Entry(weakref.ref(dead), "stale")
+    stale: Entry[str] = Entry(dead)
+    store.entries[id(room)] = stale  # no Python here leaves one
+    stale.value = "stale"
     del dead
     assert store.find(room) is None
     assert store.get(room, lambda: "fresh") == store.get(room, lambda: "fresher") == "fresh"

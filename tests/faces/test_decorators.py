@@ -139,6 +139,113 @@ def test_extra_arguments_are_part_of_the_key() -> None:
         assert value == ((1,), {"x": 3})
 
 
+def test_parameters_may_have_any_name() -> None:
+    """Also those that the methods behind it have."""
+
+    @refcounted_resource
+    def labelled(**labels: str) -> Generator[str]:
+        yield "".join(labels.values())
+
+    words = {"self": "a", "args": "b", "kwargs": "c", "instance": "d"}
+    with labelled(**words) as value:
+        assert value == "abcd"
+        assert labelled.resource(**words).usecount == 1
+
+
+def test_arguments_that_look_like_the_key_of_others() -> None:
+    """One argument that is a tuple is not several, and a pair is no keyword."""
+    loose = refcounted_resource(anything)
+    with (
+        loose(1, 2) as both,
+        loose((1, 2)) as one,
+        loose(((1, 2),)) as nested,
+        loose(a=1) as named,
+        loose(("a", 1)) as pair,
+    ):
+        assert len({id(value) for value in (both, one, nested, named, pair)}) == 5
+        assert loose.resource((1, 2)) is not loose.resource(1, 2)
+
+    @refcounted_resource
+    def keywords(first: object, **rest: object) -> Generator[object]:
+        yield first, rest
+
+    assert keywords.resource(1, b=2) is not keywords.resource((1, ("b", 2)))
+    assert keywords.resource(1) is keywords.resource(first=1)
+
+
+def test_a_closed_resource_is_not_found_again() -> None:
+    """The next call with its arguments gets a fresh one, however often, and those that are held are still known."""
+
+    @refcounted_resource
+    def serial(index: int, size: int = 1) -> Generator[object]:
+        yield object()
+
+    leases = [serial.resource(0).acquire()]
+    for _ in range(4):
+        held = {lease.resource for lease in leases}
+        with pytest.raises(TimeoutError):
+            leases[-1].resource.close(timeout=0)
+        assert {*serial.resources()} == held
+        leases.append(serial.resource(0, 1).acquire())
+        with serial(0) as fresh, serial(index=0) as same:
+            assert fresh is same is leases[-1].value
+            assert leases[-1].resource not in held
+            assert {*serial.resources()} == {*held, leases[-1].resource}
+    with pytest.raises(TimeoutError, match="serial was still running"):
+        serial.close(timeout=0)
+    for lease in leases:
+        assert lease.release()
+    assert serial.resources() == ()
+
+
+def test_a_resource_that_was_closed_takes_no_memory() -> None:
+    """Neither the closed ones nor their successors stay when nobody has them."""
+
+    @refcounted_resource
+    def serial(index: int) -> Generator[object]:
+        yield object()
+
+    def use_and_close() -> weakref.ref[SharedResource[object]]:
+        resource = serial.resource(0)
+        with resource():
+            pass
+        resource.close()
+        return weakref.ref(resource)
+
+    kept = serial.resource(0)
+    gone = [use_and_close() for _ in range(3)]
+    del kept
+    gc.collect()
+    assert [reference() for reference in gone] == [None] * 3
+    with serial(0):
+        assert len(serial.resources()) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_key_has_one_open_resource_when_shaken(seed: int) -> None:
+    """However many threads call first at once after it was closed, they get the same fresh one."""
+    threads, rounds = 4, 6
+    met = threading.Barrier(threads, timeout=WAIT)
+
+    @refcounted_resource
+    def serial(index: int) -> Generator[object]:
+        yield object()
+
+    def consume() -> list[SharedResource[object]]:
+        found: list[SharedResource[object]] = []
+        for _ in range(rounds):
+            met.wait()
+            found.append(serial.resource(seed))
+            met.wait()
+            found[-1].close()
+        return found
+
+    with shaken(seed):
+        by_round = [*zip(*run_threads(*[consume] * threads), strict=True)]
+    assert [len({*resources}) for resources in by_round] == [1] * rounds
+    assert len({resources[0] for resources in by_round}) == rounds
+
+
 def test_equal_arguments_are_one_key() -> None:
     """As for `functools.lru_cache`: 1, 1.0 and True are equal, and so the same."""
     resource = camera.resource(1)
@@ -287,6 +394,54 @@ def test_resources_are_named_like_calls() -> None:
     assert camera.resource(5, mode="film").name == "camera(5, mode='film')"
     assert refcounted_resource(anything, name="loose").resource("a", b=None).name == "loose('a', b=None)"
     assert database.resource().name == "database()"
+
+
+class Secret:
+    """Counts how often it is shown."""
+
+    shown = 0
+
+    def __repr__(self) -> str:
+        self.shown += 1
+        raise RuntimeError("must not be shown")
+
+
+def test_nothing_is_named_before_somebody_asks() -> None:
+    """Rule 16: a whole life shows no argument, and one that cannot be shown is no obstacle."""
+
+    @refcounted_resource(linger=1.0)
+    def vault(secret: Secret, *, fails: bool) -> Generator[Secret]:
+        if fails:
+            raise OSError("no such vault")
+        yield secret
+
+    secret = Secret()
+    with ManualClock() as clock:
+        for _ in range(2):
+            with vault(secret, fails=False) as found, vault(secret, fails=False):
+                assert found is secret
+        vault.resource(secret, fails=False).flush()
+        clock.advance(1.0)
+        assert secret.shown == 0
+        with pytest.raises(OSError, match="no such vault"), vault(secret, fails=True):
+            pass
+    name = vault.resource(secret, fails=True).name
+    assert re.fullmatch(r"vault\(<Secret instance at 0x\w+>, fails=True\)", name)
+
+
+def test_names_are_short() -> None:
+    """Also in errors that name an argument without a hash."""
+
+    @refcounted_resource
+    def table(rows: object) -> Generator[object]:
+        yield rows
+
+    assert len(table.resource("x" * 1_000_000).name) < 100
+    with pytest.raises(
+        TypeError, match=r"table\(\) has no resource for rows=\[0, 1, 2, 3, 4, 5, \.\.\.\]: unhashable"
+    ) as raised:
+        table(list(range(1_000_000)))
+    assert len(str(raised.value)) < 100
 
 
 @pytest.mark.parametrize(("yields", "text"), [(0, "yielded no value"), (2, "yielded a second value, 1")])

@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Generator, Set
 from contextlib import contextmanager, nullcontext, suppress
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from refcount import Demand, InstanceManager, ReleasedError, SharedResource, demand, tracked
-from tests.helpers.interrupting import interrupt_at_every_line
+from tests.helpers.interrupting import interrupt_everywhere
 from tests.helpers.shaking import run_threads, shaken
 from tests.helpers.watched import WAIT
 
@@ -61,7 +62,7 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def hooked(
-    log: list[str],
+    log: list[str] | Callable[[], list[str]],
     *,
     name: str = "gpu",
     acquire: Callable[[InstanceManager[Worker]], object] = lambda manager: None,
@@ -69,18 +70,22 @@ def hooked(
 ) -> demand[object, str]:
     """Return a demand that logs its hooks and its resource, and then does what it is told."""
 
+    def lines() -> list[str]:
+        return log() if callable(log) else log
+
     @contextmanager
     def opener() -> Generator[str]:
-        log.append(f"open {name}")
+        opened = lines()
+        opened.append(f"open {name}")
         yield f"value of {name}"
-        log.append(f"close {name}")
+        opened.append(f"close {name}")
 
     def begin(manager: InstanceManager[Worker]) -> None:
-        log.append(f"acquire {name}")
+        lines().append(f"acquire {name}")
         acquire(manager)
 
     def end(manager: InstanceManager[Worker]) -> None:
-        log.append(f"release {name}")
+        lines().append(f"release {name}")
         release(manager)
 
     return demand("needs_gpu", acquire=begin, release=end, resource=opener)
@@ -299,6 +304,41 @@ def test_inherited_overridden_and_twice_named_demands() -> None:
     assert manager.disk is manager.alias
     assert manager.disk.usecount == 1
     manager.remove_instance(worker)
+
+
+def test_demands_that_are_assigned_later() -> None:
+    """Managers that are made afterwards have what their class has then: added, overridden, replaced or deleted."""
+
+    class Base(InstanceManager[Worker]):
+        pass
+
+    class Derived(Base):
+        pass
+
+    class Other(InstanceManager[Worker]):
+        gpu = demand("needs_gpu")
+
+    worker = Worker(needs_gpu=True, needs_disk=True)
+
+    def demanded(manager: type[InstanceManager[Worker]]) -> list[int]:
+        made: Any = manager([worker])
+        return [len(getattr(made, name)) for name in ("gpu", "disk") if hasattr(manager, name)]
+
+    base: Any = Base
+    derived: Any = Derived
+    other: Any = Other
+    classes: list[Any] = [base, derived, other]
+    assert [demanded(each) for each in classes] == [[], [], [1]]
+    disk = demand("needs_disk")
+    for each in (base, other):
+        each.disk = disk
+        assert demanded(each) == [1] * len(demanded(each))
+    assert [demanded(each) for each in classes] == [[1], [1], [1, 1]]
+    other.gpu = demand("needs_nothing")
+    assert demanded(other) == [0, 1]
+    derived.disk = None
+    del other.gpu, base.disk
+    assert [demanded(base), demanded(other)] == [[], [1]]
 
 
 # --- failures ---
@@ -559,7 +599,110 @@ def test_an_instance_inside_its_own_hooks() -> None:
     assert manager.gpu.usecount == 0
 
 
+@pytest.mark.parametrize("failing", [True, False])
+def test_guests_of_a_release_hook(failing: bool) -> None:
+    """Whom a release hook adds begins the demand anew when that hook is over, also if it fails."""
+    log: list[str] = []
+    guests = [needy("one"), needy("two")]
+
+    def release(manager: InstanceManager[Worker]) -> None:
+        while guests:
+            manager.add_instance(guests.pop())
+            assert not Hooked.gpu.__get__(manager)  # not before the demand has begun anew
+        if failing and log.count("acquire gpu") == 1:
+            fail()
+
+    class Hooked(InstanceManager[Worker]):
+        gpu = hooked(log, release=release)
+
+    host = needy("host")
+    manager = Hooked([host])
+    with pytest.raises(FailureError) if failing else nullcontext():
+        manager.remove_instance(host)
+    assert log == [*WHOLE, *WHOLE[:2]]
+    assert [worker.name for worker in manager.gpu] == ["two", "one"]
+    for worker in manager:
+        manager.remove_instance(worker)
+    assert log == [*WHOLE, *WHOLE]
+
+
+def test_guest_of_a_start_and_its_removal_by_another_thread() -> None:
+    """Who comes while the resource opens demands with the first; who is removed meanwhile holds nothing afterwards."""
+    stays, goes, host = needy("stays"), needy("goes"), needy("host")
+
+    @contextmanager
+    def opener() -> Generator[None]:
+        for guest in (stays, goes):
+            manager.add_instance(guest)
+            assert not manager.gpu
+        run_threads(lambda: manager.remove_instance(goes))
+        yield
+
+    class Hooked(InstanceManager[Worker]):
+        gpu = demand("needs_gpu", resource=SharedResource(opener, name="gpu"))
+
+    manager = Hooked()
+    manager.add_instance(host)
+    assert [worker.name for worker in manager.gpu] == ["host", "stays"]
+    for worker in (host, stays):
+        assert manager.gpu.value is None
+        manager.remove_instance(worker)
+    with pytest.raises(ReleasedError):
+        manager.gpu.value
+
+
+def test_guest_that_cannot_be_met() -> None:
+    """When the demand cannot begin anew for a guest, that error is the caller's, and the guest stays without it."""
+    guest, host = needy("guest"), needy("host")
+
+    def acquire(manager: InstanceManager[Worker]) -> None:
+        if guest in manager:
+            fail()
+
+    class Hooked(InstanceManager[Worker]):
+        gpu = demand("needs_gpu", acquire=acquire, release=lambda manager: manager.add_instance(guest))
+
+    manager = Hooked([host])
+    with pytest.raises(FailureError):
+        manager.remove_instance(host)
+    assert manager.instances == (guest,)
+    assert not manager.gpu
+
+
 # --- from several threads ---
+
+
+def test_concurrent_first_ones_share_a_failure() -> None:
+    """Who comes while an acquire hook runs that fails gets its error, and its own note is not added to it."""
+    running, go_on = threading.Event(), threading.Event()
+    errors: list[BaseException] = []
+
+    def acquire(_manager: InstanceManager[Worker]) -> None:
+        running.set()
+        assert go_on.wait(WAIT)
+        fail()
+
+    class Hooked(InstanceManager[Worker]):
+        gpu = demand("needs_gpu", acquire=acquire)
+
+    manager = Hooked()
+
+    def add(name: str) -> None:
+        try:
+            manager.add_instance(needy(name))
+        except FailureError as error:
+            errors.append(error)
+
+    def second() -> None:
+        assert running.wait(WAIT)
+        threading.Timer(0.02, go_on.set).start()
+        add("second")
+
+    run_threads(lambda: add("first"), second)
+    assert len(errors) == 2
+    assert not manager.instances
+    assert not manager.gpu
+    assert len(errors[0].__notes__) == 1
 
 
 def test_others_wait_while_an_acquire_hook_runs() -> None:
@@ -693,14 +836,14 @@ class Swept:
         self.log: list[str] = []
 
         class Hooked(InstanceManager[Worker]):
-            gpu = hooked(self.log)
+            gpu = hooked(lambda: self.log)
             disk = demand("needs_disk")
 
         self.make = Hooked
 
     def begin(self, *added: str) -> None:
         """Make a new manager, and add some."""
-        self.log.clear()
+        self.log = []  # in the old one the timer thread may note what is closed for the manager before
         self.ready = False
         self.first, self.second = Worker("first", needs_gpu=True, needs_disk=True), needy("second")
         self.manager = self.make()
@@ -746,7 +889,7 @@ def test_interrupted_add(others: tuple[str, ...]) -> None:
         swept.begin(*others)
         swept.manager.add_instance(swept.first)
 
-    for interruption in interrupt_at_every_line(scenario):
+    for interruption in interrupt_everywhere(scenario):
         if swept.ready:
             assert interruption.propagated
             assert [worker.name for worker in swept.manager] == [*others], interruption
@@ -762,7 +905,7 @@ def test_interrupted_remove(others: tuple[str, ...]) -> None:
         swept.begin("first", *others)
         swept.manager.remove_instance(swept.first)
 
-    for interruption in interrupt_at_every_line(scenario):
+    for interruption in interrupt_everywhere(scenario):
         if swept.ready:
             assert interruption.propagated
             swept.check()
@@ -780,11 +923,52 @@ def test_interrupted_refresh(needs: bool) -> None:
         vars(swept.first)["needs_gpu"] = needs
         swept.manager.refresh(swept.first)
 
-    for _interruption in interrupt_at_every_line(scenario):
+    for _interruption in interrupt_everywhere(scenario):
         if swept.ready and swept.first in swept.manager:
             assert swept.log.count("acquire gpu") - swept.log.count("release gpu") == bool(swept.manager.gpu)
             swept.manager.refresh(swept.first)
             swept.check()
+
+
+def test_interrupted_add_of_one_that_brings_another() -> None:
+    """Wherever the interrupt falls, hooks agree with the demand, and whoever demands is managed."""
+    log: list[str] = []
+    host, guest = needy("host"), needy("guest")
+
+    def acquire(manager: InstanceManager[Worker]) -> None:
+        if host not in manager and guest not in manager:
+            manager.add_instance(guest)
+        log.append("acquire gpu")  # only now: an interrupted hook has failed
+
+    def release(_manager: InstanceManager[Worker]) -> None:
+        log.append("release gpu")
+
+    class Hooked(InstanceManager[Worker]):
+        gpu = demand("needs_gpu", acquire=acquire, release=release)
+
+    manager, ready = Hooked(), False
+
+    def scenario() -> None:
+        nonlocal log, manager, ready
+        log, ready = [], False
+        manager, ready = Hooked(), True
+        manager.add_instance(host)
+
+    def runs(begin: str, end: str) -> int:
+        return log.count(begin) - log.count(end)
+
+    for interruption in interrupt_everywhere(scenario):
+        if not ready:
+            continue
+        assert host not in manager, interruption
+        assert runs(*WHOLE[1:3]) == bool(manager.gpu), interruption
+        assert all(worker in manager for worker in manager.gpu), interruption
+        for worker in manager:
+            manager.refresh(worker)
+        assert len(manager.gpu) == len(manager), interruption
+        for worker in manager:
+            manager.remove_instance(worker)
+        assert runs(*WHOLE[1:3]) == len(manager.gpu) == 0, interruption
 
 
 def test_interrupt_goes_before_errors(reported: list[str]) -> None:
@@ -868,6 +1052,35 @@ def test_dropped_manager_and_instances_go_at_once(failing: bool) -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_manager_that_is_lost_while_instances_demand(shared: bool) -> None:
+    """What it held is closed by the timer thread, its hooks cannot run; a lease of a shared resource is reported."""
+    log: list[str] = []
+    closed = threading.Event()
+
+    @contextmanager
+    def opener() -> Generator[None]:
+        log.append("open")
+        yield
+        log.append("close")
+        closed.set()
+
+    class Hooked(InstanceManager[Worker]):
+        gpu = demand("needs_gpu", release=fail, resource=SharedResource(opener, name="gpu") if shared else opener)
+
+    workers = [needy(), needy()]
+    manager = weakref.ref(Hooked(workers))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gc.collect()
+        assert manager() is None
+        assert closed.wait(WAIT)
+    texts = [str(warning.message) for warning in caught]
+    name = f"{Hooked.__qualname__}.gpu"
+    assert texts == ([f"a lease of gpu was never released: {name} was demanded when its manager was lost"] * shared)
+    assert log == ["open", "close"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_forked_child() -> None:
@@ -877,8 +1090,8 @@ def test_forked_child() -> None:
     class Hooked(InstanceManager[Worker]):
         gpu = hooked(log)
 
-    worker = needy()
-    manager = Hooked([worker])
+    worker, other = needy(), needy("other")
+    manager = Hooked([worker, other])
     other_is_at_it, child_is_over = threading.Event(), threading.Event()
 
     def hold_the_turn(_worker: Worker) -> bool:
@@ -897,12 +1110,14 @@ def test_forked_child() -> None:
         status = 1
         try:
             signal.alarm(int(WAIT))
-            assert [*manager] == [*manager.gpu] == [worker]
+            assert [*map(id, manager)] == [*map(id, manager.gpu)] == [id(worker), id(other)]
             with pytest.raises(ReleasedError, match="has no value: it was the parent process's, refresh an instance"):
                 manager.gpu.value
             manager.refresh(worker)
             assert manager.gpu.value == "value of gpu"
             manager.remove_instance(worker)
+            assert log == [*WHOLE[:2], *WHOLE[:2]]  # the other one has it as well, without being looked at
+            manager.remove_instance(other)
             assert log == [*WHOLE[:2], *WHOLE]
             assert not held.disk
             child_is_over.set()
@@ -914,7 +1129,8 @@ def test_forked_child() -> None:
     child_is_over.set()
     thread.join(WAIT)
     assert manager.gpu.value == "value of gpu"
-    manager.remove_instance(worker)
+    for managed in (worker, other):
+        manager.remove_instance(managed)
     assert log == WHOLE
 
 
@@ -950,6 +1166,28 @@ def test_hook_that_fails_on_an_assignment() -> None:
         worker.needs_gpu = True
     assert worker.needs_gpu is True
     assert (one.gpu.usecount, broken.gpu.usecount, two.gpu.usecount) == (1, 0, 1)
+
+
+def test_several_managers_that_fail_on_an_assignment(reported: list[str]) -> None:
+    """The first error comes out of the assignment, or an interrupt before any error; the others are reported."""
+    raised: list[type[BaseException]] = []
+
+    def complain(_manager: InstanceManager[Worker]) -> None:
+        kind = raised.pop(0)
+        raise kind(kind.__name__)
+
+    class Broken(InstanceManager[Worker]):
+        gpu = demand("needs_gpu", acquire=complain)
+
+    worker = Worker()
+    managers = [Broken([worker]) for _ in range(3)]
+    for kinds in ([KeyError, ValueError, TypeError], [KeyError, KeyboardInterrupt, TypeError]):
+        raised[:] = kinds
+        with pytest.raises(next((kind for kind in kinds if kind is KeyboardInterrupt), KeyError)):
+            worker.needs_gpu = True
+        worker.needs_gpu = False
+    assert reported == ["ValueError", "TypeError", "'KeyError'", "TypeError"]
+    assert not any(manager.gpu for manager in managers)
 
 
 def test_failed_add_is_told_of_nothing() -> None:

@@ -6,6 +6,7 @@ returns is what it yields from. Its calls return leases.
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import pydoc
@@ -32,6 +33,7 @@ from refcount import (
     tracked,
     uses,
 )
+from refcount._faces import signatures
 
 SHARED = SharedResource.of(str)
 
@@ -314,6 +316,36 @@ def test_members_as_autodoc_lists_them() -> None:
     routines = {name for name, member in found.items() if inspect.isroutine(member)}
     assert routines == {"feed", "method", "cls_method", "static"}
     assert {found[name].__module__ for name in routines} == {__name__}
+
+
+OPTIONS = {"ClassOptions", "FunctionOptions", "PlainOptions", "CheckOptions", "KeyOptions", "CheckAndKeyOptions"}
+"""What says for checkers which options there are."""
+
+
+def option_types() -> dict[str, set[str]]:
+    """Return the options that each of `OPTIONS` has; Python cannot make these classes yet, so that they are read."""
+    tree = ast.parse(inspect.getsource(signatures))
+    classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+    def options(name: str) -> set[str]:
+        bases = {base.id for base in classes[name].bases if isinstance(base, ast.Name)} & classes.keys()
+        own = {ast.unparse(line.target) for line in classes[name].body if isinstance(line, ast.AnnAssign)}
+        return own.union(*map(options, bases))
+
+    return {name: options(name) for name in OPTIONS}
+
+
+@pytest.mark.parametrize("decorator", [refcounted_resource, refcounted_method])
+def test_options_are_those_that_checkers_know(decorator: Callable[..., object]) -> None:
+    """A function shows all of them, with their defaults; of a class, those that make keys are missing."""
+    parameters = [*inspect.signature(decorator).parameters]
+    assert parameters.pop(0) == "source"
+    for name, options in option_types().items():
+        missing = {"key", "capacity", "when_full"} if name == "ClassOptions" else set[str]()
+        assert options == {*parameters} - missing, name
+    shown_options = shown(decorator)
+    for option in parameters:
+        assert f"{option}: " in shown_options
 
 
 def test_names_are_strings() -> None:

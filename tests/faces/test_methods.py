@@ -11,6 +11,7 @@ import pickle
 import pydoc
 import sys
 import threading
+import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
@@ -32,7 +33,7 @@ from refcount import (
 )
 from refcount.testing import ManualClock
 from tests.helpers.shaking import run_threads, shaken
-from tests.helpers.watched import WAIT
+from tests.helpers.watched import WAIT, own_timers, until
 
 T = TypeVar("T")
 
@@ -160,6 +161,34 @@ def test_an_instance_in_use_is_kept_alive() -> None:
         assert log == ["+line", "-line"]
         gc.collect()
         assert gone() is None
+
+
+def test_an_instance_may_keep_its_own_resource() -> None:
+    """They go together: nothing of ours keeps either."""
+    producer = Producer()
+    vars(producer)["kept"] = [producer.feed.resource("a"), producer.feed]
+    gone = weakref.ref(producer)
+    del producer
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_lease_that_its_own_instance_keeps_is_lost_with_it() -> None:
+    """Rule 14: nothing of ours keeps them while it runs, and it is reported."""
+    with own_timers(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        producer = Producer("one")
+        log, gone = producer.log, weakref.ref(producer)
+        vars(producer)["leases"] = [producer.feed.resource("a").acquire(), producer.line.resource().acquire()]
+        assert log == ["+a", "+line"]
+        del producer
+        gc.collect()
+        until(lambda: len(caught) == 2, "two reports")
+        until(lambda: gone() is None, "the end of the instance")
+    assert sorted(str(warning.message).partition(" was never released")[0] for warning in caught) == [
+        "a lease of Producer.feed('a')",
+        "a lease of Producer.line()",
+    ]
 
 
 def test_a_bound_method_keeps_its_instance() -> None:
@@ -414,6 +443,35 @@ def test_bound_methods_are_copied_and_pickled_as_such() -> None:
         assert value == "one news 1"
     assert pickle.loads(pickle.dumps(Producer.feed)) is Producer.feed
     assert copy.deepcopy(Producer.feed) is Producer.feed
+
+
+def test_a_weak_method() -> None:
+    """`weakref.WeakMethod` finds the method as long as there is its instance."""
+    producer = Producer()
+    weak = weakref.WeakMethod(producer.feed)
+    found: Any = weak()
+    assert found == producer.feed
+    with found("a") as value, producer.feed("a") as same:
+        assert value is same
+    assert found.__self__ is producer
+    assert found.__func__ is Producer.feed
+    del found, producer
+    gc.collect()
+    assert weak() is None
+
+
+def test_it_has_what_its_function_has() -> None:
+    """Attributes come from there, and a typo is told; none is set on what is made anew at each access."""
+    feed: Any = Producer().feed
+    assert feed.__annotations__ == Producer.feed.__wrapped__.__annotations__
+    assert {"capacity", "close", "resource", "resources", "__self__", "__wrapped__"} <= {*dir(feed)}
+    assert inspect.unwrap(feed) is Producer.feed.__wrapped__
+    with pytest.raises(AttributeError, match=r"<Resource Producer\.feed> has no attribute 'resorces'"):
+        feed.resorces()
+    with pytest.raises(AttributeError):
+        feed.colour = "red"
+    with pytest.raises(AttributeError):  # as one that is copied before it is made
+        object.__new__(type(Producer().feed)).resorces  # type: ignore[attr-defined]  # as if
 
 
 def test_with_an_uncalled_method_says_to_call_it() -> None:

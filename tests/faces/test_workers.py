@@ -1,17 +1,22 @@
 """`StoppableThread` ends when asked to; a `WorkerGroup` has as many of them as its usecount asks for."""
 
 import gc
+import os
+import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from refcount import State, StoppableThread, WorkerGroup
+from refcount._core.parking import Parker
 from refcount._faces import workers as _workers
 from refcount.testing import ManualClock
-from tests.core.test_interrupts import Interruption
+from tests.helpers.interrupting import Every, Interruptions
 from tests.helpers.shaking import run_threads, shaken
 from tests.helpers.watched import WAIT, until
 
@@ -120,6 +125,47 @@ def test_stop_with_a_timeout() -> None:
     go.set()
     thread.stop(timeout=float("inf"))
     assert not thread.is_alive()
+
+
+def wait_for(event: threading.Event, timeout: float | None) -> bool:
+    """Wait by the event's own method."""
+    return event.wait(timeout)
+
+
+@pytest.mark.parametrize("wait", [wait_for, threading.Event.wait])
+def test_event_is_one_as_any_other(wait: Callable[[threading.Event, float | None], bool]) -> None:
+    """It can be set, cleared and waited for as documented, by a method of its own or of its class."""
+    event = StoppableThread().stopping
+    assert not wait(event, 0)
+    assert not wait(event, -1)
+    assert not wait(event, 0.01)
+    event.set()
+    assert event.is_set()
+    assert wait(event, 0)
+    assert wait(event, None)
+    event.clear()
+    assert not wait(event, 0)
+    woken: list[bool] = []
+    threads = [threading.Thread(target=lambda: woken.append(wait(event, None))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    whole: Any = event
+    until(lambda: len(whole._cond._parkers) == 3)
+    event.set()
+    for thread in threads:
+        thread.join(WAIT)
+    assert woken == [True] * 3
+    assert not whole._cond._parkers
+
+
+def test_interrupt_in_the_middle_of_the_event() -> None:
+    """It leaves no lock behind: the event can be set, and whoever waits for it is woken."""
+    for interruption in Interruptions():
+        thread = StoppableThread(threading.Event.wait)
+        thread.start()
+        interruption.run(thread.stopping.set)
+        thread.stop(WAIT)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError)])
@@ -262,6 +308,86 @@ def test_there_are_never_more_than_asked_for() -> None:
             assert group.threads == 1
 
 
+def test_worker_that_is_asked_to_stay_before_it_has_looked_goes_on() -> None:
+    """It was asked to end, and that was taken back: its target sees nothing of it."""
+    begun, go = threading.Event(), threading.Event()
+    seen: list[bool] = []
+
+    def target(stopping: threading.Event) -> None:
+        begun.set()
+        assert go.wait(WAIT)
+        seen.append(stopping.is_set())
+        stopping.wait(WAIT)
+
+    group = WorkerGroup(target, workers=lambda usecount: usecount - 1)
+    with group():
+        with group():
+            assert begun.wait(WAIT)
+        with group():
+            go.set()
+            until(lambda: seen)
+            assert group.threads == 1
+    assert seen == [False]
+
+
+def test_worker_that_is_one_too_many_before_its_target_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told all the same: its event is made a moment after it was asked to end."""
+    begun, go = threading.Event(), threading.Event()
+
+    class LateRequest(_workers.StopRequest):
+        def __init__(self) -> None:
+            begun.set()
+            assert go.wait(WAIT)
+            super().__init__()
+
+    monkeypatch.setattr(_workers, "StopRequest", LateRequest)
+    group = WorkerGroup(threading.Event.wait, workers=lambda usecount: usecount - 1)
+    with group():
+        with group():
+            assert begun.wait(WAIT)
+        go.set()
+        until(lambda: group.threads == 0)
+
+
+def test_last_lease_that_ends_while_a_worker_is_asked_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That worker is asked to end in the end, whoever has been slower."""
+    begun, go = threading.Semaphore(0), threading.Event()
+    clear = threading.Event.clear
+    number = 2
+
+    def clear_late(event: threading.Event) -> None:
+        if isinstance(event, _workers.StopRequest):
+            ending.start()
+            until(lambda: group.state is State.STOPPING and all_asked(group))
+        clear(event)
+
+    def target(stopping: threading.Event) -> None:
+        begun.release()
+        assert go.wait(WAIT)
+        assert stopping.wait(WAIT)
+
+    monkeypatch.setattr(threading.Event, "clear", clear_late)
+    group = WorkerGroup(target, workers=lambda usecount: number)
+    first, second, third = (group.acquire() for _ in range(3))
+    for _ in range(2):
+        assert begun.acquire(timeout=WAIT)
+    number = 1
+    third.release()
+    number = 2
+    ending = threading.Thread(target=first.release)
+    second.release()
+    go.set()
+    ending.join(WAIT)
+    assert not ending.is_alive()
+    assert group.threads == 0
+
+
+def all_asked(group: WorkerGroup) -> bool:
+    """Return whether the events of all workers are set; nothing public shows it."""
+    whole: Any = group
+    return all(request.is_set() for request in whole._pool._requests.copy().values())
+
+
 def test_worker_that_dies_is_reported_and_replaced(reported: list[str]) -> None:
     """An error ends no worker for good while it is needed; with the last lease the replacing ends too."""
     deaths, alive = 3, threading.Event()
@@ -331,6 +457,46 @@ def test_worker_that_comes_back_is_done() -> None:
         assert len(calls) == 1
         with group():
             until(lambda: len(calls) == 2 and group.threads == 0)
+
+
+def test_worker_that_a_user_stops_is_done() -> None:
+    """A worker is a `StoppableThread`: one that its group has not asked to end is not called again either."""
+    workers: list[StoppableThread] = []
+    begun = threading.Semaphore(0)
+
+    def target(stopping: threading.Event) -> None:
+        worker = threading.current_thread()
+        assert isinstance(worker, StoppableThread)
+        assert worker.stopping is stopping
+        workers.append(worker)
+        begun.release()
+        stopping.wait(WAIT)
+
+    with WorkerGroup(target, workers=lambda usecount: 1)() as group:
+        assert begun.acquire(timeout=WAIT)
+        workers[0].stop(WAIT)
+        assert group.threads == 0
+        with group():
+            assert begun.acquire(timeout=WAIT)
+            assert group.threads == 1
+
+
+def test_others_who_wait_for_the_event_are_told_when_the_call_is_over(reported: list[str]) -> None:
+    """What a target has started may wait for the same event; it ends with that call, and the next call has another."""
+    events: list[threading.Event] = []
+
+    def target(stopping: threading.Event) -> None:
+        events.append(stopping)
+        if len(events) == 1:
+            raise RuntimeError("death")
+        stopping.wait(WAIT)
+
+    with WorkerGroup(target)():
+        until(lambda: len(events) == 2)
+        assert events[0].wait(WAIT)
+        assert not events[1].is_set()
+    assert events[1].is_set()
+    assert reported == ["death"]
 
 
 def test_lingering_group_keeps_its_workers() -> None:
@@ -456,6 +622,90 @@ def test_finalizer_that_ends_the_last_lease_while_the_group_grows(monkeypatch: p
     group.wait_stopped(WAIT)
 
 
+def test_finalizer_that_ends_the_last_lease_while_a_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector may run it in the middle of the very event that a worker waits for: nobody waits for itself."""
+    unpark = Parker.unpark
+    collect = False
+    number = 2
+
+    def unpark_and_collect(parker: Parker) -> None:
+        nonlocal collect
+        if collect:
+            collect = False
+            assert first.release()
+            assert group.threads == 0
+        unpark(parker)
+
+    monkeypatch.setattr(Parker, "unpark", unpark_and_collect)
+    group = WorkerGroup(threading.Event.wait, workers=lambda usecount: number)
+    first, second = group.acquire(), group.acquire()
+    until(lambda: workers_asleep(group) == 2)
+    number, collect = 1, True
+    second.release()
+    assert not collect
+    assert group.state is State.IDLE
+
+
+def workers_asleep(group: WorkerGroup) -> int:
+    """Return how many workers wait for their event; nothing public shows it."""
+    whole: Any = group
+    return sum(len(request._cond._parkers) for request in whole._pool._requests.copy().values())
+
+
+def test_worker_that_is_started_when_the_last_lease_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not begin, and has ended when whoever has started it goes on; so have the others."""
+    start, join = StoppableThread.start, StoppableThread.join
+    calls: list[str] = []
+    joined: list[str] = []
+    number = 1
+
+    def start_late(thread: StoppableThread) -> None:
+        if thread.name == "group-2":
+            assert first.release()
+            assert group.threads == 0
+        start(thread)
+
+    def target(stopping: threading.Event) -> None:
+        calls.append(threading.current_thread().name)
+        stopping.wait(WAIT)
+
+    def note_join(thread: StoppableThread, timeout: float | None = None) -> None:
+        joined.append(thread.name)
+        join(thread, timeout)
+
+    monkeypatch.setattr(StoppableThread, "start", start_late)
+    monkeypatch.setattr(StoppableThread, "join", note_join)
+    group = WorkerGroup(target, workers=lambda usecount: number, name="group")
+    first, second = group.acquire(), group.acquire()
+    until(lambda: calls == ["group-1"])
+    number = 3
+    second.release()
+    assert joined == ["group-1", "group-2"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("group-")]
+    assert calls == ["group-1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_forked_child() -> None:
+    """In a forked child the parent's group has no workers, and a new lease gives one that has."""
+    group = WorkerGroup(threading.Event.wait, workers=double)
+    with group():
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                signal.alarm(int(WAIT))
+                before = group.threads
+                with group():
+                    status = 10 * before + group.threads
+                status += 10 * group.threads
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+        assert group.threads == 2
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_many_consumers(seed: int) -> None:
     """However leases come and go, there are never more threads than were asked for, and none in the end."""
@@ -496,18 +746,30 @@ class Visit:
             pass
 
 
+class GrowingVisit(Visit):
+    """A lease, and another one that brings two workers and takes them along."""
+
+    def __init__(self) -> None:
+        self.group = WorkerGroup(threading.Event.wait, workers=lambda usecount: 2 * usecount - 1, name="visited")
+
+    def __call__(self) -> None:
+        with self.group():
+            with self.group():
+                pass
+            until(lambda: self.group.threads == 1)
+
+
 def workers_of_visits() -> int:
     """Return how many of their workers are alive."""
     return sum(thread.name.startswith("visited-") for thread in threading.enumerate())
 
 
-def test_interrupted_anywhere() -> None:
+@pytest.mark.parametrize("visit_once", [Visit, GrowingVisit])
+def test_interrupted_anywhere(visit_once: type[Visit], every: Every) -> None:
     """An interrupt wherever CPython delivers one, in turn, leaves no worker, and no worker ends in an error."""
-    number = 0
-    while True:
-        number += 1
-        visit = Visit()
-        interruption = Interruption(number, "signals")
+    sweep = Interruptions(step=every(3))
+    for interruption in sweep:
+        visit = visit_once()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # a lease may be lost where its release is entered
             interruption.run(visit)
@@ -515,6 +777,17 @@ def test_interrupted_anywhere() -> None:
                 gc.collect()
             visit.group.close(WAIT)
         until(lambda: workers_of_visits() == 0, f"the end of the workers after an interrupt at {interruption.place}")
-        if not interruption.place:
-            break
-    assert number > 50, "the sweep interrupted hardly anything"
+    assert sweep.points > 50, "the sweep interrupted hardly anything"
+
+
+def test_interrupt_while_a_pool_shrinks() -> None:
+    """As soon as the pool knows that it is to be smaller, those who are too many are asked to end."""
+    for interruption in Interruptions():
+        pool = _workers.WorkerPool(threading.Event.wait, "visited")
+        pool.resize(3)
+        interruption.run(partial(pool.resize, 1))
+        whole: Any = pool
+        until(lambda: pool.threads == whole._wanted, f"the end of the others after {interruption}")  # noqa: B023
+        pool.shutdown()
+        pool.join()
+        assert workers_of_visits() == 0

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import pytest
 
-from refcount import SharedResource
-from refcount._core.timers import THREAD_NAME, TimerThread, clocks
+from refcount import Lease, SharedResource
+from refcount._core.clock import THREAD_NAME, TimerThread, clocks
+from refcount._core.generation import Phase
 
 T = TypeVar("T")
 
@@ -85,8 +86,9 @@ def until(reached: Callable[[], object], what: str = "what was waited for", time
 
 def waiting(resource: SharedResource[T]) -> int:
     """Return how many consumers are at the door of `resource`, the one that makes the start included."""
-    machine = resource._driver.machine  # pyright: ignore[reportPrivateUsage]  # nothing public shows who waits
-    return len(machine.queue) + sum(len(generation.waiters) for generation in machine.generations)
+    machine = resource._machine  # pyright: ignore[reportPrivateUsage]  # nothing public shows who waits
+    starting = sum(generation.phase is Phase.STARTING for generation in machine.generations)
+    return starting + sum(isinstance(sleeper, Lease) for sleeper in machine.sleepers.copy())
 
 
 @contextmanager
@@ -98,20 +100,22 @@ def own_timers() -> Generator[None]:
         patch.setattr(clocks, "thread", timers)
         patch.setattr(clocks, "clock", timers)
         yield
-    timers._heap.clear()  # pyright: ignore[reportPrivateUsage]  # nothing is to linger any more
+    for _ in timers._schedule.take_all():  # pyright: ignore[reportPrivateUsage]  # nothing is to linger any more
+        pass
 
     def left() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name == THREAD_NAME and thread not in before]
 
     def gone() -> bool:
-        timers.lost(lambda: None)  # it looks again, and finds nothing; after an interrupt there may be more than one
+        if timers.alive:
+            timers.lost(lambda: None)  # it looks again, and finds nothing
         for thread in left():
             if thread.is_alive():  # and not one that is about to be started
-                with suppress(RuntimeError):  # the raw thread that starts it is still at it
+                with suppress(RuntimeError):  # the thread that starts it is still at it
                     thread.join(0.5)
-        return not left()
+        return not left() and not timers.alive
 
-    until(gone, "the end of the timer thread")
+    until(gone, "the end of the timer threads")
 
 
 def unraisable_errors(patch: pytest.MonkeyPatch) -> list[BaseException | None]:

@@ -3,15 +3,12 @@
 import inspect
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from tests.helpers.interrupting import interrupt_at_every_line
 from tests.helpers.shaking import run_threads, shaken
 
 HERE = Path(__file__)
@@ -208,91 +205,6 @@ def test_run_threads_shows_who_is_stuck() -> None:
         release.set()
 
 
-class Door:
-    """Counts who is inside, and leaks a count when an interrupt comes at the wrong line."""
-
-    def __init__(self) -> None:
-        self.inside = 0
-        self.used = 0
-
-    def enter(self) -> None:
-        self.inside += 1
-        self.used += 1
-        try:
-            self.used += 1
-        finally:
-            self.inside -= 1
-
-    def enter_whatever_comes(self) -> None:
-        try:
-            self.used += 1
-        except KeyboardInterrupt:
-            self.used = 0
-
-
-def test_interrupts_come_at_every_line_once() -> None:
-    """Each line of the function is interrupted, in order, before it runs; the leak shows where it is."""
-    start = Door.enter.__code__.co_firstlineno
-    door = Door()
-
-    def scenario() -> None:
-        door.inside = 0
-        door.enter()
-
-    seen: list[tuple[int, int, int]] = []
-    for interruption in interrupt_at_every_line(scenario, also=[Door.enter.__code__]):
-        assert interruption.propagated
-        assert Path(interruption.filename) == HERE
-        assert interruption.function == "Door.enter"
-        seen.append((interruption.number, interruption.lineno - start, door.inside))
-    assert seen == [(1, 1, 0), (2, 2, 1), (3, 3, 1), (4, 4, 0), (5, 6, 1)]
-
-
-def test_swallowed_interrupt_is_told_apart() -> None:
-    """An interrupt that the code catches is reported as not propagated."""
-    door = Door()
-    code = Door.enter_whatever_comes.__code__
-    swallowed = [not one.propagated for one in interrupt_at_every_line(door.enter_whatever_comes, also=[code])]
-    assert swallowed == [False, True]
-
-
-def test_interrupt_sweep_passes_other_errors_on() -> None:
-    """An error that an interrupt brings about comes out with a note that names the line; so does an early end."""
-    runs = 0
-
-    def fails_when_interrupted() -> None:
-        try:
-            int("1")
-        except KeyboardInterrupt:
-            raise ValueError("broken") from None
-
-    def shorter_each_time() -> None:
-        nonlocal runs
-        runs += 1
-        for _ in range(10 - runs):
-            pass
-
-    with pytest.raises(ValueError, match="broken") as caught:
-        list(interrupt_at_every_line(fails_when_interrupted, also=[fails_when_interrupted.__code__]))
-    assert str(HERE) in caught.value.__notes__[0]
-    with pytest.raises(RuntimeError, match="lines when counted, and now only"):
-        list(interrupt_at_every_line(lambda: _swallow(shorter_each_time), also=[shorter_each_time.__code__]))
-
-
-def _swallow(function: Callable[[], None]) -> None:
-    with suppress(KeyboardInterrupt):
-        function()
-
-
-def test_interrupt_sweep_restores_the_tracer() -> None:
-    """The tracer from before is back at each yield and at the end."""
-    before = sys.gettrace()
-    door = Door()
-    for _ in interrupt_at_every_line(door.enter, also=[HERE]):
-        assert sys.gettrace() is before
-    assert sys.gettrace() is before
-
-
 LEAVING = """
 import threading
 
@@ -320,3 +232,30 @@ def test_thread_left_behind_fails_the_test(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(["*ERROR*test_leaves_one*", "*left threads running*forgotten*"])
+
+
+SLOW = """
+import pytest
+
+@pytest.mark.slow
+def test_slow():
+    pass
+
+@pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_step(n, every):
+    print("step", every(5))
+"""
+
+
+@pytest.mark.parametrize(("options", "step"), [((), 5), (("--slow",), 1)])
+def test_what_is_slow_runs_only_when_asked_for(pytester: pytest.Pytester, options: tuple[str, ...], step: int) -> None:
+    """Tests so marked are left out, not skipped, and sweeps take fewer points, unless `--slow` is given."""
+    pytester.makeconftest(HERE.parents[1].joinpath("conftest.py").read_text(encoding="utf-8"))
+    pytester.makeini("[pytest]\nmarkers = slow")
+    pytester.path.joinpath("test_slow.py").write_text(SLOW, encoding="utf-8")
+    result = pytester.runpytest_subprocess("-s", *options)
+    if options:
+        result.assert_outcomes(passed=3)
+    else:
+        result.assert_outcomes(passed=1, deselected=2)
+    result.stdout.fnmatch_lines([f"*step {step}*"])

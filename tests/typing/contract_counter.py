@@ -30,10 +30,12 @@ def counters(users: Refcounter, frame: Frame) -> None:
     users.add(2)
     users.dec()
     users.sub(2)
+    assert_type(users.inc_and_test(), bool)
     assert_type(users.inc_not_zero(), bool)
     assert_type(users.add_not_zero(2), bool)
     assert_type(users.dec_and_test(), bool)
     assert_type(users.sub_and_test(2), bool)
+    assert_type(users.dec_not_zero(), bool)
     assert_type(users.dec_not_one(), bool)
     assert_type(users.dec_if_one(), bool)
     assert_type(users.dec_and_lock(threading.Lock()), bool)
@@ -69,6 +71,8 @@ def refused_counters(users: Refcounter) -> None:
     users.add()  # type: ignore[call-arg]  # the amount is missing
     users.add(1.5)  # type: ignore[arg-type]  # a whole number
     users.dec_and_lock()  # type: ignore[call-arg]  # the lock is missing
+    users.inc_and_test(2)  # type: ignore[call-arg]  # there is no such verb for an amount
+    users.dec_not_zero(2)  # type: ignore[call-arg]  # nor here
     users.dec_and_lock(threading.Event())  # type: ignore[arg-type]  # no lock
     with users:  # type: ignore[attr-defined]  # a counter is no context manager
         pass

@@ -1,68 +1,96 @@
 """`Family`: shared resources, one for each key.
 
 A key has a resource only while that is not idle, or while somebody refers to it: the family knows its members weakly,
-and `process` keeps alive what is not idle. What is made for a key that has one already is dropped before it could
-start, so a member is made outside the lock, and two first consumers get the same one.
+so that nothing of it keeps a resource alive. A member that was closed has a successor, from the next call with its key
+on; those that have had one are remembered, weakly as well, for `resources` and `close`.
 
-A member that was closed makes room for a new one at the next call with its key. It is remembered, weakly, until it is
-idle, for `resources` and `close`.
-
-Locks. The guard is for the mapping where it is changed; finding a member takes no lock. Under it run a key's `__hash__`
-and `__eq__` and, when the garbage collector comes, anybody's finalizers, which may use the family. It is never held
-while a resource's lock or a capacity's is taken, nor the other way round.
+Locks. To find a member takes none, nor does making one: whoever puts its own into the dict first, in one step of C
+code, has made the member of that key, and all others find it there and drop theirs, which nobody has seen. A dead
+member takes itself out, in one step that looks whether it still stands there. While a closed one has a successor, that
+keeps it, and so its place in the dict, in which the successor is agreed upon: by a comparison and a store, under a lock
+under which nothing else ever runs, no `__eq__` of a key and no finalizer.
 """
+# pyright: reportPrivateUsage=false
+# What a family has of its members is private because users have those in their hands.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import partial
-from time import monotonic
-from typing import Generic, Literal, TypeVar
-from weakref import ReferenceType, WeakValueDictionary, ref
+from operator import methodcaller
+from threading import Lock, get_ident
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from weakref import ReferenceType, ref
 
-from refcount._core.capacity import Capacity, Slot
-from refcount._core.driver import Driver
-from refcount._core.locks import Guard
-from refcount._core.openers import Opener
-from refcount._core.process import process
+from refcount._core.generation import Generation
+from refcount._core.openers import Name, Options
+from refcount._core.parking import deadline_after
+from refcount._core.registry import registry
 from refcount._core.shared import SharedResource
+from refcount._core.slots import Capacity
 from refcount._errors import ClosedError
-from refcount._support.checks import check_callable, check_integer, check_seconds, check_timeout
+from refcount._support.checks import check_integer, check_timeout
+from refcount._support.weak import NOBODY, WeakValue
+
+if TYPE_CHECKING:
+    from refcount._core.openers import Life
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms(Generic[T]):
-    """What the resources of a family have in common.
+class Limits:
+    """How many resources of a family may be up at once.
 
     Args:
-        linger: Seconds, as in `SharedResource`.
-        check: As in `SharedResource`.
-        overlap: As in `SharedResource`.
         capacity: How many keys may be not idle at once, 1 or more; None for any number.
         when_full: Whether a newcomer waits or gets `CapacityError` when that many are in use.
 
     Raises:
-        TypeError: One of them has the wrong type.
+        TypeError: The capacity is no integer.
         ValueError: One of them has no meaning.
     """
 
-    linger: float = 0.0
-    check: Callable[[T], bool] | None = None
-    overlap: bool = False
     capacity: int | None = None
     when_full: Literal["wait", "raise"] = "wait"
 
     def __post_init__(self) -> None:
-        check_seconds("linger", self.linger)
-        if self.check is not None:
-            check_callable("check", self.check)
         if self.capacity is not None:
             check_integer("capacity", self.capacity, least=1)
         if self.when_full not in ("wait", "raise"):
             raise ValueError(f"when_full must be 'wait' or 'raise', not {self.when_full!r}")
+
+
+class Place(WeakValue["Member[T]"]):
+    """The place of one key, which is there as long as its first member.
+
+    Attributes:
+        successor: A reference to the member that came last, if the first one was closed.
+    """
+
+    __slots__ = ("successor",)
+
+    successor: ReferenceType[Member[T]]
+
+    def find(self) -> Member[T] | None:
+        """Return the member of the key, if there is one that is not closed."""
+        member = self()
+        if member is not None and member._machine.closed:
+            member = self.successor()
+        return None if member is None or member._machine.closed else member
+
+
+class Member(SharedResource[T]):
+    """The resource of one key.
+
+    Attributes:
+        first: The first one of its key, if that was closed and this one came after it: it keeps their place.
+    """
+
+    __slots__ = ("first",)
+
+    first: Member[T]
 
 
 class Family(Generic[T]):
@@ -70,44 +98,55 @@ class Family(Generic[T]):
 
     Args:
         name: Names the family in errors.
-        terms: What its resources have in common.
+        options: What its resources have in common.
+        limits: How many of them may be up at once.
+
+    Attributes:
+        members: The first resource of each key that has one, weakly, be it dead or closed; to be looked at.
     """
 
-    def __init__(self, name: str, terms: Terms[T]) -> None:
-        self.name = name
-        self.terms = terms
-        self._capacity = None if terms.capacity is None else Capacity(name, terms.capacity, terms.when_full)
-        self._members: WeakValueDictionary[Hashable, Member[T]] = WeakValueDictionary()
-        self._superseded: list[ReferenceType[Member[T]]] = []
+    __slots__ = ("__weakref__", "_capacity", "_closed", "_former", "limits", "members", "name", "options")
+
+    def __init__(self, name: str, options: Options[T], limits: Limits) -> None:
+        self.name: str = name
+        self.options: Options[T] = options
+        self.limits: Limits = limits
+        self.members: dict[Hashable, Place[T]] = {}
+        self._former: dict[int, WeakValue[Member[T]]] = {}
         self._closed = False
-        self._guard = Guard()
-        process.forkables.add(self)
+        self._capacity: Capacity[Generation[object]] | None = None
+        if limits.capacity is not None:
+            self._capacity = Capacity(name, limits.capacity, limits.when_full)
+            registry.forkables.add(self)
 
     def find(self, key: Hashable) -> Member[T] | None:
-        """Return the resource of `key` if it has one that is not closed. Takes no lock.
+        """Return the resource of `key` if it has one that is not closed.
 
         Raises:
             TypeError: The key is not hashable.
         """
-        member = self._members.get(key)
-        return None if member is None or member.driver.closed else member
+        place = self.members.get(key)
+        return None if place is None else place.find()
 
-    def make(self, key: Hashable, opener: Opener[T], name: str) -> Member[T]:
+    def make(self, key: Hashable, lives: Callable[[], Life[T]], name: Name, *, anchored: bool = True) -> Member[T]:
         """Return the resource of `key`, which is made if it has none that is not closed.
 
         Args:
-            key: What `find` did not find.
-            opener: Starts and stops the resource.
-            name: Names the resource.
+            key: That of which `find` has found none.
+            lives: Makes what starts and stops the resource.
+            name: Names the resource, or makes its name when somebody asks for it.
+            anchored: As for any driver; not where the lives refer to the object that the resource belongs to.
 
         Raises:
             ClosedError: The family was closed.
         """
-        return self._guard.run(partial(self._add, key, self._new(opener, name)))
+        if self._closed:
+            raise ClosedError(f"{self.name} is closed")
+        return self._add(key, self._new(lives, name, anchored))
 
     def resources(self) -> tuple[Member[T], ...]:
         """Return those that are not idle, in no particular order."""
-        return tuple(member for member in self._known() if member.driver in process)
+        return tuple(member for member in self._known() if not member.idle)
 
     def close(self, timeout: float | None = None, *, force: bool = False) -> None:
         """Refuse newcomers for good, wait for all holders to leave, and see everything stopped.
@@ -125,95 +164,97 @@ class Family(Generic[T]):
             Exception: What the one stop raised that this call made and that failed.
             ExceptionGroup: Several of these.
         """
-        timeout = check_timeout(timeout)
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_after(timeout)
         for member in self._known():
-            member.driver.refuse_reentry(f"close of {self.name}, and with it")
-        self._guard.run(self._shut)
+            member._refuse_reentry(f"close of {self.name}, and with it", get_ident())
+        self._closed = True
         if self._capacity is not None:
             self._capacity.close()
         members = self._known()
-        errors = _close_all(members, force)
-        late = ", ".join(member.name for member in _await_all(members, deadline))
+        errors = _shut_all(members, force)
+        late = ", ".join(member.name for member in members if not member._wait_quiet(deadline))
         if late:
-            errors.append(TimeoutError(f"{self.name} was still running after {timeout} s: {late}"))
+            errors.append(TimeoutError(f"{self.name} was still running after {check_timeout(timeout)} s: {late}"))
         if len(errors) == 1:
             raise errors[0]
         if errors:
             raise ExceptionGroup(f"{len(errors)} errors while closing {self.name}", errors)
 
-    def renew(self) -> tuple[()]:
+    def reset_after_fork(self) -> tuple[()]:
         """Begin anew in a forked child, where another thread's copy of a lock may be held for ever."""
-        self._guard = Guard()
         if self._capacity is not None:
-            self._capacity.renew()
+            self._capacity.reset_after_fork()
         return ()
 
     def _add(self, key: Hashable, fresh: Member[T]) -> Member[T]:
-        if self._closed:
+        members = self.members
+        mine: Place[T] = Place(fresh, methodcaller("discard", members, key))
+        mine.successor = NOBODY
+        while (member := (place := members.setdefault(key, mine)).find()) is None:
+            first = place()
+            if first is None:
+                Place.discard(members, key)
+            else:
+                self._succeed(first, place, fresh)
+        if self._closed:  # just now, by somebody who may not have seen the fresh one
+            fresh._shut(force=False)
             raise ClosedError(f"{self.name} is closed")
-        found = self.find(key)
-        if found is not None:
-            return found
-        old = self._members.get(key)
-        if old is not None:
-            self._superseded = [*(other for other in self._superseded if other() is not None), ref(old)]
-        self._members[key] = fresh
-        return fresh
+        return member
 
-    def _shut(self) -> None:
-        self._closed = True
+    def _succeed(self, first: Member[T], place: Place[T], fresh: Member[T]) -> None:
+        """Let `fresh` come after the `first` of its key and all that came after that, unless another one is faster."""
+        before = place.successor
+        old = before()
+        if old is not None:
+            if not old._machine.closed:
+                return
+            self._former[id(old)] = WeakValue(old, methodcaller("discard", self._former, id(old)))
+        fresh.first = first
+        successor = ref(fresh)
+        with _lock.succession:
+            if place.successor is before:
+                place.successor = successor
 
     def _known(self) -> list[Member[T]]:
-        """Return the members that somebody refers to, `process` included."""
-        known = (*self._members.valuerefs(), *self._superseded)
+        """Return the members that are alive."""
+        places = [*self.members.copy().values()]
+        known = (*places, *(place.successor for place in places), *self._former.copy().values())
         return [member for member in dict.fromkeys(reference() for reference in known) if member is not None]
 
-    def _new(self, opener: Opener[T], name: str) -> Member[T]:
-        terms = self.terms
-        if self._capacity is not None:
-            return Member(opener, name, terms, Slot(self._capacity, name))
-        return Member(opener, name, terms)
-
-
-class Member(SharedResource[T]):
-    """A resource that shows its family its driver, and has a slot if the family is bounded."""
-
-    __slots__ = ("driver",)
-
-    driver: Driver[T]
-
-    def __init__(self, opener: Opener[T], name: str, terms: Terms[T], slot: Slot | None = None) -> None:
-        self._driver = self.driver = Driver(
-            opener,
-            name,
-            linger=terms.linger,
-            check=terms.check,
-            overlap=terms.overlap,
-            admission=slot,
-            owner=self,
-        )
+    def _new(self, lives: Callable[[], Life[T]], name: Name, anchored: bool) -> Member[T]:
+        member: Member[T] = _new_member(Member)
+        slot = None if self._capacity is None else self._capacity.slot()
+        member._setup(lives, name, self.options, slot, anchored=anchored)
         if slot is not None:
-            slot.admits(self.driver)
+            slot.attach(member)
+        return member
 
 
-def _close_all(members: list[Member[T]], force: bool) -> list[Exception]:
+_new_member: Callable[[type[Any]], Any] = object.__new__
+
+
+def _shut_all(members: list[Member[T]], force: bool) -> list[Exception]:
     """Close them without waiting, and return what their stops raised."""
     errors: list[Exception] = []
-    for driver in [member.driver for member in members]:
+    for member in members:
         try:
-            driver.shut(force=force)
+            member._shut(force=force)
         except Exception as error:
             errors.append(error)
     return errors
 
 
-def _await_all(members: list[Member[T]], deadline: float | None) -> list[Member[T]]:
-    """Wait until nothing of them runs, and return those of which something still ran at the deadline."""
-    late: list[Member[T]] = []
-    for member in members:
-        try:
-            member.driver.wait_quiet(None if deadline is None else deadline - monotonic())
-        except TimeoutError:
-            late.append(member)
-    return late
+class _Lock:
+    """The one lock of all families."""
+
+    def __init__(self) -> None:
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child, where another thread's copy of it may be held for ever."""
+        self.succession = Lock()
+
+
+_lock = _Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_lock.reset_after_fork)

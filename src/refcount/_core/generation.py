@@ -1,138 +1,170 @@
-"""`Generation`: one life of a resource, from its start to its stop, and the `Waiter`s at its door."""
+"""`Generation`: one life of a resource, and the states of both; `Hold`: one consumer's claim on one of them."""
 
 from __future__ import annotations
 
 import enum
-from collections import deque
+from types import GeneratorType, TracebackType
 from typing import Generic, Protocol, TypeVar
 
-from refcount._core.holds import Hold, HoldCounter
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+class State(enum.Enum):
+    """What a shared resource is doing; to look at, never to decide on, since the next moment may differ.
+
+    Example:
+        >>> from refcount import State
+        >>> State.LINGERING.value
+        'lingering'
+    """
+
+    IDLE = "idle"
+    STARTING = "starting"
+    RUNNING = "running"
+    LINGERING = "lingering"
+    STOPPING = "stopping"
+    CLOSED = "closed"
+
+
+State.__module__ = "refcount"  # as `public` would, which stands on a floor above this one
 
 
 class Phase(enum.Enum):
-    """Where a generation stands; unlike `State` it says nothing that follows from the count."""
+    """Where a generation stands; unlike `State` it says nothing of who holds it."""
 
     STARTING = "starting"
-    FAILED = "failed"
     UP = "up"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    FAILED = "failed"
+    FORGOTTEN = "forgotten"
+    """Whatever becomes of it is no business of the resource any more: abandoned, given up, or the parent process's."""
 
 
-class Answer(enum.Enum):
-    """What the machine asks of a waiter."""
+class Next(enum.Enum):
+    """What a consumer, or who drives it, is to do next. A generation instead of it is to be stopped first."""
 
-    WAIT = "wait"
-    START = "start"
-    CHECK = "check"
-    HELD = "held"
-    REFUSED = "refused"
+    HELD = "it holds: use the value"
+    START = "run the start of the generation that was promised"
+    CHECK = "ask the check about the generation that was promised"
+    WAIT = "sleep until woken, and ask again"
+    AGAIN = "ask again: it has changed meanwhile"
+    LINGER = "set an alarm, and give back with it"
+    LEFT = "it is given back, and nothing else is to be done"
+    GONE = "there was nothing to do"
+    FAILURE = "raise the error of the generation that was promised"
+    CLOSED = "raise that it is closed"
 
 
-class Entered(Protocol):
-    """What a driver enters to start a generation and leaves to stop it."""
+# As globals: in 3.11 an attribute of an enum class is looked up by a call, which no step may make.
+STARTING, UP, STOPPING = Phase.STARTING, Phase.UP, Phase.STOPPING
+STOPPED, FAILED, FORGOTTEN = Phase.STOPPED, Phase.FAILED, Phase.FORGOTTEN
+HELD, START, CHECK, WAIT, AGAIN = Next.HELD, Next.START, Next.CHECK, Next.WAIT, Next.AGAIN
+LINGER, LEFT, GONE, FAILURE, CLOSED = Next.LINGER, Next.LEFT, Next.GONE, Next.FAILURE, Next.CLOSED
 
-    @property
-    def running(self) -> bool:
-        """Whether one of the two runs."""
-        ...
 
-    def end(self) -> None:
-        """Stop, unless that has begun already."""
-        ...
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Alarm(Protocol):
-    """What a driver sets to end a linger."""
+    """A timer that will look whether a linger is over."""
 
     @property
     def fired(self) -> bool:
-        """Whether it has had its look."""
+        """Whether it has begun to look."""
         ...
 
     def cancel(self) -> None:
-        """Look no more."""
+        """Do nothing when it is due."""
         ...
 
 
-class Waiter(Generic[T]):
-    """A consumer at the door, from its `acquire` until it holds, is refused or withdraws.
+class FiredAlarm:
+    """An alarm that is due already, where nothing can or may linger."""
 
-    Args:
-        hold: What is marked when the consumer is let in.
-        by: Who asks; the driver's token for a thread or task, compared with `==`.
-    """
+    fired = True
 
-    __slots__ = ("by", "error", "generation", "granted", "hold")
-
-    def __init__(self, hold: Hold[Generation[T]], by: object) -> None:
-        self.hold: Hold[Generation[T]] = hold
-        self.by: object = by
-        self.generation: Generation[T] | None = None
-        self.granted: bool = False
-        self.error: BaseException | None = None
-
-    def wake(self) -> None:
-        """Called under the resource's lock when the answer may have changed; harmless when repeated."""
-
-    @property
-    def answer(self) -> Answer:
-        """What this consumer shall do next, derived from where the machine has put it."""
-        generation = self.generation
-        if self.granted:
-            return Answer.HELD
-        if self.error is not None:
-            return Answer.REFUSED
-        if generation is not None and generation.starter is self:
-            return Answer.START
-        if generation is not None and self in generation.checkers:
-            return Answer.CHECK
-        return Answer.WAIT
+    def cancel(self) -> None:
+        """Do nothing."""
 
 
-class Generation(HoldCounter, Generic[T_co]):
-    """One life of a resource, from one start to its stop. As a counter it counts the leases that hold it.
+class Slot(Protocol):
+    """A place of a bounded family, which a generation takes before it starts, and gives back when it has stopped."""
 
-    Args:
+    def enter(self, generation: Generation[object], by: int, deadline: float | None) -> None:
+        """Return when `generation` may start; harmless when repeated."""
+        ...
+
+    def leave(self, generation: Generation[object]) -> None:
+        """`generation` has ended, or waits no more; harmless when repeated."""
+        ...
+
+    def lingers(self, generation: Generation[object]) -> None:
+        """`generation` lingers since a moment ago; harmless when repeated."""
+        ...
+
+    def refuse(self) -> None:
+        """Nobody is to wait for it any more."""
+        ...
+
+
+class Generation(Generic[T_co]):
+    """One life of a resource.
+
+    Attributes:
         number: Its identity within the resource; grows with every start.
-        waiters: The consumers who wait for it, in order.
+        phase: Where it stands.
+        count: How much keeps it: leases, waiters, checks, and the timer while it lingers.
+        waiters: How many of these are consumers to whom it was promised and who have not looked yet.
+        checks: How many of these are newcomers who ask `check` about the value.
+        lingers: 1 of these is the timer's while an alarm is set, else 0.
+        left: When the last lease left, on the clock that lingers are measured on.
+        alarm: The alarm that holds it.
+        quick: Whether a lease that is not the last may leave by the count alone.
+        condemned: Whether newcomers do not get it any more.
+        given_up: Whether its start was given up, so that nobody waits for the end of it.
+        life: What was started and is to be stopped: a generator, suspended in between.
+        value: What consumers get, once it is up.
+        error: What its start raised.
+        trace: Where that was raised, before anybody who waited raised it again.
     """
 
+    # Defaults on the class, and no `__init__`: most of them never change in the short life of one that is only visited.
+    number: int = 0
+    phase: Phase = Phase.STARTING
+    count: int = 1
+    waiters: int = 1
+    checks: int = 0
+    lingers: int = 0
+    left: float = 0.0
+    alarm: Alarm | None = None
+    quick: bool = False
+    condemned: bool = False
+    given_up: bool = False
+    life: GeneratorType[object, None, object] | None = None
     value: T_co
-
-    def __init__(self, number: int, waiters: deque[Waiter[T_co]]) -> None:
-        super().__init__(0)
-        self.number = number
-        self.waiters = waiters
-        self.phase = Phase.STARTING
-        self.starter: Waiter[T_co] | None = None
-        self.worker: object = None
-        """Who runs its start or stop, as a driver's token."""
-        self.checkers: list[Waiter[T_co]] = []
-        """Newcomers who are asking `check` about the value; it does not stop under them."""
-        self.condemned = False
-        """It stops as soon as nobody holds it, whatever the linger."""
-        self.error: BaseException | None = None
-        self.deadline: float | None = None
-        """When its linger is over, on the driver's clock; None while it does not linger."""
-        self.timer: Alarm | None = None
-        """What was last set to look at it; one that was set for an earlier rest will do."""
-        self.life: Entered | None = None
-        """What was entered to start it, and will be left to stop it."""
+    error: Exception
+    trace: TracebackType | None
 
     @property
-    def resting(self) -> bool:
-        """Whether it is up and nobody needs it."""
-        return self.phase is Phase.UP and not (self.usecount or self.waiters or self.checkers)
+    def leases(self) -> int:
+        """How many leases are held on it."""
+        return self.count - self.waiters - self.checks - self.lingers
 
-    @property
-    def working(self) -> bool:
-        """Whether its start or stop runs or is about to."""
-        return self.phase is Phase.STARTING or self.phase is Phase.STOPPING
 
-    def works_for(self, by: object) -> bool:
-        """Whether `by` is inside its start, its stop or its check."""
-        return (self.working and self.worker == by) or any(checker.by == by for checker in tuple(self.checkers))
+class Hold(Generic[T_co]):
+    """One consumer's claim on one generation at most: a lease, or one that waits to become it.
+
+    Only the machine writes it; it is private since a `Lease` is a hold that users have in their hands.
+
+    Attributes:
+        _generation: The generation that it holds.
+        _promised: The generation that it waits for, or whose value it is checking.
+    """
+
+    __slots__ = ("__weakref__", "_generation", "_promised")
+
+    def __init__(self) -> None:
+        self._generation: Generation[T_co] | None = None
+        self._promised: Generation[T_co] | None = None
+
+    def _wake(self) -> None:
+        """Let the consumer look again; harmless when repeated, and when it does not sleep."""

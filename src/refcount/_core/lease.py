@@ -1,17 +1,26 @@
-"""`Lease`: one consumer's hold on one generation of a resource."""
+"""`Lease`: one consumer's hold on one generation of a resource, and the two hot paths.
+
+Joining what runs and leaving it while others stay touch nothing but the generation's count, under the machine's lock.
+Whatever else may be the matter (nothing runs, the last one leaves, somebody observes), the driver sees to.
+"""
+
+# pyright: reportPrivateUsage=false
+# A lease and its driver are one thing; what they have of each other is private, since users have leases in their hands.
+
+from __future__ import annotations
 
 import os
 import sys
 import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Never, TypeVar
 
-from refcount._core.driver import Driver
-from refcount._core.generation import Generation
-from refcount._core.holds import Hold
-from refcount._core.timers import clocks
+from refcount._core.clock import clocks
+from refcount._core.generation import FORGOTTEN, Hold
+from refcount._core.parking import Parker
+from refcount._core.registry import registry
 from refcount._errors import RefcountError, ReleasedError
-from refcount._support.public import public
+from refcount._support.callables import public
 
 if TYPE_CHECKING:
     from refcount._core.shared import SharedResource
@@ -26,7 +35,7 @@ SITE_DEPTH = 12
 
 
 @public
-class Lease(Hold[Generation[T_co]], Generic[T_co]):
+class Lease(Hold[T_co], Generic[T_co]):
     """One consumer's hold on a resource, used once; made by calling a `SharedResource`, or by its `acquire`.
 
     A lease that is garbage-collected while held is given back from the timer thread, with a `ResourceWarning`. With
@@ -42,18 +51,20 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
         (True, False)
     """
 
-    __slots__ = ("_acquired", "_driver", "_resource", "_site")
-
-    counter: Generation[T_co] | None
+    __slots__ = ("_acquired", "_machine", "_parker", "_resource", "_site")
 
     _acquired: bool
     """Whether it came from `acquire`; taken away by its one entry."""
 
-    def __init__(self, resource: "SharedResource[T_co]", driver: Driver[T_co], *, acquired: bool = False) -> None:
-        self.counter = None
+    _parker: Parker | None
+
+    def __init__(self, resource: SharedResource[T_co], *, acquired: bool = False) -> None:
+        self._generation = None
+        self._promised = None
+        self._parker = None
         self._acquired = acquired
-        self._driver = driver
         self._resource = resource
+        self._machine = resource._machine
         if DEBUG:
             self._site = traceback.extract_stack(limit=SITE_DEPTH)
 
@@ -72,15 +83,17 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
         except AttributeError:
             raise RefcountError(f"{self!r} was entered before: a lease is used once, take a new one") from None
         try:
-            if acquired:
-                return self.value
-            generation = self._driver.hot
-            if generation is not None and generation.inc_not_zero_by(self):
-                return generation.value
-            self._driver.admit(self, None)
-            return self.value
+            machine = self._machine
+            generation = machine.hot
+            if generation is not None and not acquired:
+                with machine.lock:
+                    if generation is machine.hot:
+                        generation.count += 1
+                        self._generation = generation
+                        return generation.value
+            return self.value if acquired else self._resource._admit(self, None)
         except BaseException:
-            self._driver.give_back(self, hushed=True)
+            self._resource._retract(self)
             raise
 
     def __exit__(
@@ -88,62 +101,6 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
     ) -> None:
         """Give the lease back; the last one stops the resource. An exception of the body stays the consumer's own."""
         self.release()
-
-    def __del__(self) -> None:
-        # Runs inside the garbage collector, in a thread that may hold any lock: look, queue, and nothing else.
-        # An interrupt inside `__init__` leaves a lease without a counter.
-        if getattr(self, "counter", None) is not None and self.held:
-            clocks.thread.lost(lambda: self._driver.reclaim(self, self._where()))
-
-    def __repr__(self) -> str:
-        return f"<Lease of {self._driver.name}, {'held' if self.held else 'not held'}>"
-
-    @property
-    def resource(self) -> "SharedResource[T_co]":
-        """The resource it belongs to.
-
-        Example:
-            >>> from refcount import SharedResource
-            >>> basket = SharedResource.of(list)
-            >>> basket().resource is basket
-            True
-        """
-        return self._resource
-
-    @property
-    def held(self) -> bool:
-        """Whether it holds the resource now.
-
-        Example:
-            >>> from refcount import SharedResource
-            >>> lease = SharedResource.of(list)()
-            >>> with lease:
-            ...     lease.held
-            True
-            >>> lease.held
-            False
-        """
-        generation = self.counter
-        return generation is not None and generation.usecount > 0  # in a forked child the parent's is at 0
-
-    @property
-    def value(self) -> T_co:
-        """The value of the generation that it holds.
-
-        Raises:
-            ReleasedError: It is not held.
-
-        Example:
-            >>> from refcount import SharedResource
-            >>> lease = SharedResource.of(list, name="basket")()
-            >>> lease.value
-            Traceback (most recent call last):
-            refcount.ReleasedError: <Lease of basket, not held> has no value: it was not entered yet, or was released
-        """
-        generation = self.counter
-        if generation is None or not generation.usecount:
-            raise ReleasedError(f"{self!r} has no value: it was not entered yet, or was released")
-        return generation.value
 
     def release(self) -> bool:
         """Give the lease back; the last one stops the resource, in this thread unless it lingers.
@@ -160,12 +117,94 @@ class Lease(Hold[Generation[T_co]], Generic[T_co]):
             >>> lease.release(), lease.release()
             (True, False)
         """
+        generation = self._generation
+        if generation is None:
+            return False
         try:
-            generation = self.counter
-            return generation is not None and (generation.dec_not_one_by(self) or self._driver.give_back(self))
+            machine = self._machine
+            now = clocks.clock.now() if machine.linger else 0.0
+            with machine.lock:
+                if generation.quick and generation.count > 1 and generation is self._generation:
+                    generation.count -= 1
+                    if now > generation.left:  # another one may have looked at the clock later, and left before
+                        generation.left = now
+                    self._generation = None
+                    return True
+            return self._resource._give_back(self, generation)
         except BaseException:
-            self._driver.give_back(self, hushed=True)  # an interrupt may have come too early; else nothing is left
+            self._resource._retract(self, generation)
             raise
+
+    def __del__(self) -> None:
+        # Runs inside the garbage collector, in a thread that may hold any lock: look, queue, and nothing else.
+        try:
+            if self._generation is not None or self._promised is not None:
+                self._resource._lose(self)
+        except AttributeError:
+            pass  # an interrupt came inside `__init__`
+        except RecursionError:
+            registry.strays[self] = (
+                self._resource._lose
+            )  # there is room for a store, and whoever comes next does the rest
+
+    def _wake(self) -> None:
+        """Let the consumer who waits for this lease look again."""
+        parker = self._parker
+        if parker is not None:  # else it looks once more when it has made one
+            parker.unpark()
+
+    def __repr__(self) -> str:
+        return f"<Lease of {self._resource.name}, {'held' if self.held else 'not held'}>"
+
+    def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
+        raise TypeError(f"{self!r} cannot be copied or pickled: it is one consumer's hold; take another lease instead")
+
+    @property
+    def resource(self) -> SharedResource[T_co]:
+        """The resource it belongs to.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> basket = SharedResource.of(list)
+            >>> basket().resource is basket
+            True
+        """
+        return self._resource
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held: entered or acquired, and not released yet.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> lease = SharedResource.of(list)()
+            >>> with lease:
+            ...     lease.held
+            True
+            >>> lease.held
+            False
+        """
+        generation = self._generation
+        return generation is not None and generation.phase is not FORGOTTEN
+
+    @property
+    def value(self) -> T_co:
+        """The resource's value, as `__enter__` returns it.
+
+        Raises:
+            ReleasedError: The lease is not held.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> lease = SharedResource.of(list, name="basket")()
+            >>> lease.value
+            Traceback (most recent call last):
+            refcount.ReleasedError: <Lease of basket, not held> has no value: it was not entered yet, or was released
+        """
+        generation = self._generation
+        if generation is None or generation.phase is FORGOTTEN:
+            raise ReleasedError(f"{self!r} has no value: it was not entered yet, or was released")
+        return generation.value
 
     def _where(self) -> str:
         site: traceback.StackSummary | None = getattr(self, "_site", None)

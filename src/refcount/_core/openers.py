@@ -1,85 +1,123 @@
-"""Openers: callables that return a context manager, which starts a resource when entered and stops it when left."""
+"""Openers: callables that return a context manager, which starts a resource when entered and stops it when left.
 
-import inspect
+Whatever starts a resource is made into a `Life`: a generator that has run up to its only `yield` when the resource is
+up, and to its end when it has stopped. The generator is the memory of what has been done, fresh, suspended or over,
+and the interpreter's own: no interrupt falls between a hook and the note that it has run, as with a flag of ours.
+"""
+
+from __future__ import annotations
+
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
-from typing import Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+from refcount._core.clock import clocks
+from refcount._support.reporting import report
+
+if TYPE_CHECKING:
+    from types import GeneratorType
+
+
+from dataclasses import dataclass
+from typing import Generic
+
+from refcount._support.checks import check_callable, check_seconds
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 Opener = Callable[[], AbstractContextManager[T]]
+if TYPE_CHECKING:  # at run time no generator is generic
+    Life: TypeAlias = GeneratorType[T, None, object]
+Name = str | Callable[[], str]
 
 
-class Yielding(AbstractContextManager[T_co, None], Generic[T_co]):
-    """A generator that yields once, as a context manager: up to the yield it starts a resource, after it it stops it.
+def text_of(name: Name) -> str:
+    """Return the name, which may be made only now."""
+    return name if isinstance(name, str) else name()
 
-    Unlike `contextlib.contextmanager` it never throws anything into the generator: what happens in one consumer's
-    with-body is no business of a resource that others use.
 
-    Args:
-        generator: A fresh generator.
-        name: Names it in errors.
+def lives_of(opener: Opener[T], name: Name) -> Callable[[], Life[T]]:
+    """Return what makes a new life of each context manager that `opener` returns; `name` is for errors."""
+    return partial(_life_of, opener, name)
+
+
+def lives_of_hooks(
+    factory: Callable[[], T], start: Callable[[T], object] | None, stop: Callable[[T], object] | None, name: Name
+) -> Callable[[], Life[T]]:
+    """Return what makes a new life of a thing that `factory` makes and two hooks begin and end."""
+    return cast("Callable[[], Life[T]]", partial(_made, factory, start, stop, name))
+
+
+def own_error(error: Exception, life: Life[object]) -> Exception:
+    """Return what a hook raised: a `StopIteration` comes out of a generator as the cause of another error."""
+    cause = error.__cause__
+    ours = life.gi_code is _ENTERED or life.gi_code is _MADE
+    return cause if ours and isinstance(cause, StopIteration) and type(error) is RuntimeError else error
+
+
+def _life_of(opener: Opener[T], name: Name) -> Life[T]:
+    return life_of(opener(), name)
+
+
+def life_of(manager: object, name: Name) -> Life[Any]:
+    """Return the life of a context manager, which must be a new one each time; `name` is for errors.
+
+    Raises:
+        TypeError: It is no context manager.
+        RuntimeError: It was used before.
     """
-
-    def __init__(self, generator: Generator[T_co, None, object], name: str) -> None:
-        self._generator = generator
-        self._name = name
-
-    @property
-    def state(self) -> str:
-        """Where the generator stands, in the words of `inspect.getgeneratorstate`."""
-        return inspect.getgeneratorstate(self._generator)
-
-    def __enter__(self) -> T_co:
-        try:
-            return next(self._generator)
-        except StopIteration:
-            raise RuntimeError(f"{self._name} yielded no value: a resource yields exactly once") from None
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        try:
-            value = next(self._generator)
-        except StopIteration:
-            return
-        self._generator.close()
-        raise RuntimeError(f"{self._name} yielded a second value, {value!r}: a resource yields exactly once")
-
-
-def made(
-    factory: Callable[[], T],
-    start: Callable[[T], object] | None,
-    stop: Callable[[T], object] | None,
-    name: str,
-) -> Opener[T]:
-    """Return the opener of a resource that `factory` makes and two hooks begin and end."""
-    begin, end = start or _nothing, stop or _nothing
-
-    def life() -> Generator[T, None, None]:
-        thing = factory()
-        # Where a plain `yield` is resumed signals are delivered, before the stop has begun; at a `yield from` none are.
-        begin(thing); yield from (thing,); end(thing)  # fmt: skip # noqa: E702
-
-    return lambda: Yielding(life(), name)
-
-
-def _nothing(thing: object) -> None:
-    """The hook of those who gave none."""
-
-
-def open_checked(opener: Opener[T], name: str) -> AbstractContextManager[T]:
-    """Call `opener`; raise `TypeError`, naming the resource and the value, if that gives no context manager."""
-    manager = opener()
-    generator = _generator_of(manager)
-    if generator is not None:
-        return Yielding(generator, name)
-    if not _is_manager(manager):
+    if type(manager) is _GENERATOR_MANAGER:
+        # The generator is driven as one of ours: what goes wrong is named then, and nothing is in between that an
+        # interrupt could hit. A subclass may have an `__enter__` of its own.
+        life: Life[Any] = vars(manager)["gen"]
+        if life.gi_suspended or life.gi_frame is None:
+            raise RuntimeError(
+                f"the opener of {text_of(name)} has returned {manager!r} before: it must return a new context manager "
+                "each time"
+            )
+        return life
+    if getattr(manager, "__exit__", None) is None:
         hint = "; wrap the function with contextlib.contextmanager" if isinstance(manager, Generator) else ""
-        raise TypeError(f"the opener of {name} must return a context manager, not {manager!r}{hint}")
-    return manager
+        raise TypeError(f"the opener of {text_of(name)} must return a context manager, not {manager!r}{hint}")
+    return _entered(manager)  # type: ignore[return-value,arg-type]  # a generator function returns just that
+
+
+def _entered(manager: AbstractContextManager[T]) -> Generator[T, None, None]:
+    # CPython delivers no signal between the entry of a `with` and its body, nor on resuming a `yield from`: so none is
+    # thrown into the manager, which is told of nobody's error.
+    with manager as value:
+        yield from (value,)
+
+
+def _made(
+    factory: Callable[[], T], start: Callable[[T], object] | None, stop: Callable[[T], object] | None, name: Name
+) -> Generator[T, None, None]:
+    thing = factory()
+    if start is not None:
+        try:
+            start(thing)
+        except BaseException:
+            _discard(thing, stop, name)
+            raise
+    try:
+        yield from (thing,)
+    except GeneratorExit:
+        # The garbage collector closes it, with all that it belongs to: a hook is not run inside of the collector.
+        if stop is not None:
+            clocks.thread.lost(partial(stop, thing))
+        raise
+    if stop is not None:
+        stop(thing)
+
+
+def _discard(thing: T, stop: Callable[[T], object] | None, name: Name) -> None:
+    """Stop what was made but not started, so that half of it is not left behind."""
+    if stop is not None:
+        try:
+            stop(thing)
+        except Exception as error:
+            report(error, f"the stop of {text_of(name)}, whose start has failed")
 
 
 @contextmanager
@@ -87,17 +125,41 @@ def _probe() -> Generator[None, None, None]:
     yield
 
 
-# What a function decorated with `contextmanager` returns. Its generator is taken out and driven as one of ours: what
-# goes wrong is named then, and nothing is in between that an interrupt could hit.
 _GENERATOR_MANAGER: type[object] = type(_probe())
+_ENTERED = _entered.__code__
+_MADE = _made.__code__
 
 
-def _generator_of(manager: AbstractContextManager[T]) -> Generator[T, None, object] | None:
-    generator: Generator[T, None, object] | None = None
-    if isinstance(manager, _GENERATOR_MANAGER):
-        generator = getattr(manager, "gen", None)
-    return generator
+@dataclass(frozen=True, slots=True)
+class Options(Generic[T]):
+    """What every face that makes resources takes, and hands down to them.
 
+    Whoever has one has good options: nobody need look at them again.
 
-def _is_manager(thing: object) -> bool:
-    return isinstance(thing, AbstractContextManager)
+    Args:
+        linger: How many seconds a resource stays up after its last lease; `math.inf` for as long as the process.
+        check: Asked before a value that is up is handed to a newcomer.
+        overlap: Whether a newcomer starts a new generation while the old one still stops.
+        exclusive: Whether a newcomer waits until all holders of older generations have left and those have stopped.
+
+    Raises:
+        TypeError: One of them has the wrong type.
+        ValueError: The linger is negative or NaN, or `exclusive` is asked for together with `overlap`.
+    """
+
+    linger: float = 0.0
+    check: Callable[[T], bool] | None = None
+    overlap: bool = False
+    exclusive: bool = False
+
+    # On 3.11 a frozen class with slots cannot be called as `Options[int](...)`: say the type on the left-hand side.
+
+    def __post_init__(self) -> None:
+        # As a float, whatever number it was: the hot paths compare it.
+        object.__setattr__(self, "linger", check_seconds("linger", self.linger))
+        if self.check is not None:
+            check_callable("check", self.check)
+        if self.exclusive and self.overlap:
+            raise ValueError(
+                "exclusive and overlap contradict each other: a newcomer waits for older generations, or it does not"
+            )

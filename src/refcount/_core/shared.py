@@ -1,22 +1,30 @@
 """`SharedResource`: something that is started for its first consumer, shared by all, and stopped after the last."""
 
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Never, Self, TypeVar, cast
 
-from refcount._core.driver import Driver
+from refcount._core.clock import clocks
+from refcount._core.generation import STOPPING, State
 from refcount._core.lease import Lease
-from refcount._core.lifecycle import State
-from refcount._core.openers import Opener, made
-from refcount._support.callables import name_of
-from refcount._support.checks import check_callable, check_name, check_seconds, check_timeout
-from refcount._support.public import public
+from refcount._core.observing import Observers
+from refcount._core.openers import Name, Opener, Options, lives_of, lives_of_hooks
+from refcount._core.parking import deadline_after
+from refcount._core.threads import ThreadDriver
+from refcount._support.callables import name_of, public
+from refcount._support.checks import check_callable, check_hooks, check_name
 
+if TYPE_CHECKING:
+    from refcount._core.openers import Life
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 @public
-class SharedResource(Generic[T_co]):
+class SharedResource(ThreadDriver[T_co], Generic[T_co]):
     """A resource that runs only while somebody holds a lease on it. Thread-safe.
 
     The first consumer starts it, everyone in between shares its value, the last one stops it. Concurrent first
@@ -55,7 +63,7 @@ class SharedResource(Generic[T_co]):
         stop
     """
 
-    __slots__ = ("__weakref__", "_driver")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -67,18 +75,9 @@ class SharedResource(Generic[T_co]):
         overlap: bool = False,
     ) -> None:
         check_callable("the opener of a shared resource", opener)
-        if check is not None:
-            check_callable("check", check)
         check_name(type(self).__name__, name)
-        self._driver = Driver(
-            opener,
-            name_of(opener) if name is None else name,
-            linger=check_seconds("linger", linger),
-            check=check,
-            overlap=overlap,
-            admission=None,
-            owner=self,
-        )
+        name = name_of(opener) if name is None else name
+        self._setup(lives_of(opener, name), name, Options(linger, check, overlap))
 
     @staticmethod
     def of(
@@ -90,12 +89,12 @@ class SharedResource(Generic[T_co]):
         linger: float = 0.0,
         check: Callable[[T], bool] | None = None,
         overlap: bool = False,
-    ) -> "SharedResource[T]":
+    ) -> SharedResource[T]:
         """Make a resource from a factory and two hooks.
 
         Args:
             factory: Makes the value, once for each start.
-            start: Called with the value then; if it raises, `stop` is not called.
+            start: Called with the value then; if it raises, `stop` is called all the same, and nothing is left behind.
             stop: Called with the value to stop it.
             name: By default the factory's name.
             linger: Seconds, as in `SharedResource`.
@@ -116,12 +115,10 @@ class SharedResource(Generic[T_co]):
             ...     value
             ['apple']
         """
-        check_callable("the factory of a shared resource", factory)
-        for what, hook in (("start", start), ("stop", stop)):
-            if hook is not None:
-                check_callable(what, hook)
+        check_hooks("the factory of a shared resource", factory, start, stop)
+        check_name("SharedResource", name)
         name = name_of(factory) if name is None else name
-        return SharedResource(made(factory, start, stop, name), name=name, linger=linger, check=check, overlap=overlap)
+        return new_resource(lives_of_hooks(factory, start, stop, name), name, Options(linger, check, overlap))
 
     def __call__(self) -> Lease[T_co]:
         """Return a new lease, not held yet: `with resource() as value:`.
@@ -132,7 +129,7 @@ class SharedResource(Generic[T_co]):
             ...     value
             {}
         """
-        return Lease(self, self._driver)
+        return Lease(self)
 
     if not TYPE_CHECKING:  # which refuses the with-statement of what was not called
 
@@ -143,36 +140,40 @@ class SharedResource(Generic[T_co]):
 
         __exit__ = None  # so that `isinstance(resource, AbstractContextManager)` says no
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> Never:  # what `pickle` asks
+        raise TypeError(f"{self!r} cannot be pickled: it belongs to this process")
+
     def __repr__(self) -> str:
         return f"<SharedResource {self.name}, {self.state.value}, usecount={self.usecount}>"
 
     @property
-    def name(self) -> str:
-        """What it is called in errors, warnings and reprs."""
-        return self._driver.name
-
-    @property
     def usecount(self) -> int:
         """How many leases are held, those of detached generations included; to look at, never to decide on."""
-        return self._driver.usecount
+        return self._seen().usecount
 
     @property
     def state(self) -> State:
         """What it is doing; to look at, never to decide on. `State.CLOSED` as soon as it refuses newcomers."""
-        return self._driver.state
+        return self._seen().state
 
     @property
     def generation(self) -> int | None:
         """The number of the generation that newcomers get, or None when there is none. It grows with every start."""
-        return self._driver.generation
+        current = self._seen().current
+        return None if current is None else current.number
 
     def acquire(self, timeout: float | None = None) -> Lease[T_co]:
         """Return a held lease, starting the resource if this is its first.
 
         Args:
-            timeout: How many seconds to wait for a start or stop of another thread, or for a slot of a bounded
-                family. What this very call does itself takes as long as it takes: a start, or the stop of another key
-                that lingers and makes room.
+            timeout: How many seconds to wait for a start or stop of another thread, or for a slot of a bounded family.
+                What this very call does takes as long as it takes: a start, or the stop of a key that makes room.
 
         Raises:
             TimeoutError: That took longer.
@@ -189,13 +190,13 @@ class SharedResource(Generic[T_co]):
             >>> lease.release()
             True
         """
-        timeout = check_timeout(timeout)
-        lease = Lease(self, self._driver, acquired=True)
+        deadline = deadline_after(timeout)
+        lease = Lease(self, acquired=True)
         try:
-            self._driver.admit(lease, timeout)
+            self._admit(lease, deadline)
             return lease
         except BaseException:
-            self._driver.give_back(lease, hushed=True)
+            self._retract(lease)
             raise
 
     def try_acquire(self) -> Lease[T_co] | None:
@@ -211,17 +212,18 @@ class SharedResource(Generic[T_co]):
             >>> resource.try_acquire() is None
             True
         """
-        lease = Lease(self, self._driver, acquired=True)
+        lease = Lease(self, acquired=True)
         try:
-            return lease if self._driver.admit_running(lease) else None
+            return lease if self._admit_running(lease) else None
         except BaseException:
-            self._driver.give_back(lease, hushed=True)
+            self._retract(lease)
             raise
 
     def invalidate(self) -> None:
         """Detach the running generation: its holders keep it until they leave, the next consumer gets a fresh one.
 
-        One that lingers is stopped now, as by `flush`.
+        One that lingers is stopped now, as by `flush`. A start or stop that hangs is given up: its late end disturbs
+        nobody.
 
         Raises:
             Exception: What the stop raised, if this call stopped it.
@@ -235,7 +237,21 @@ class SharedResource(Generic[T_co]):
             ...         old is new
             False
         """
-        self._driver.invalidate()
+        by = self._by()
+        current = self._machine.current
+        if current is None:
+            return
+        if current.phase is not STOPPING:
+            self._condemn(current, by, report_errors=False)
+            return
+        try:
+            if self._machine.claim(current, by):
+                self._stop(current, by, report_errors=False)
+            else:
+                self._forget(current)
+        except BaseException:
+            self._mend(current)
+            raise
 
     def touch(self) -> None:
         """Begin the linger anew, if it lingers.
@@ -256,7 +272,8 @@ class SharedResource(Generic[T_co]):
             lingering
             idle
         """
-        self._driver.touch()
+        self._by()
+        self._machine.touch(clocks.clock.now())
 
     def flush(self) -> None:
         """Stop it now if it lingers.
@@ -273,7 +290,7 @@ class SharedResource(Generic[T_co]):
             >>> resource.flush()
             stop
         """
-        self._driver.flush()
+        self._flush()
 
     def close(self, timeout: float | None = None, *, force: bool = False) -> None:
         """Refuse newcomers for good, wait for the holders to leave, and see it stopped.
@@ -298,8 +315,15 @@ class SharedResource(Generic[T_co]):
             Traceback (most recent call last):
             refcount.ClosedError: basket is closed
         """
-        timeout = check_timeout(timeout)
-        self._driver.close(timeout, force=force)
+        deadline = deadline_after(timeout)
+        self._refuse_reentry("close", self._by())
+        try:
+            self._shut(force=force)
+        except Exception:
+            self._wait_quiet(deadline)  # it is closed all the same
+            raise
+        if not self._wait_quiet(deadline):
+            raise self._still_running(timeout)
 
     def wait_stopped(self, timeout: float | None = None) -> None:
         """Return when nothing of it runs any more.
@@ -315,15 +339,16 @@ class SharedResource(Generic[T_co]):
             >>> from refcount import SharedResource
             >>> SharedResource.of(list).wait_stopped(timeout=1.0)
         """
-        timeout = check_timeout(timeout)
-        self._driver.refuse_reentry("wait_stopped")
-        self._driver.wait_quiet(timeout)
+        deadline = deadline_after(timeout)
+        self._refuse_reentry("wait_stopped", self._by())
+        if not self._wait_quiet(deadline):
+            raise self._still_running(timeout)
 
     def observe(self, callback: Callable[[int], object]) -> Callable[[], None]:
         """Call `callback(usecount)` at every change, in order, none merged, one at a time, outside every lock.
 
-        It runs in a thread that changed the usecount, not always the one that made this change. An error that it
-        raises is reported and disturbs nothing. While a resource is observed, entering and leaving take its lock.
+        It runs in a thread that changed the usecount, not always the one that made this change, and a long backlog
+        slows those who make it. An error that it raises is reported and disturbs nothing.
 
         Returns:
             A function that ends it, harmless when called again.
@@ -342,4 +367,34 @@ class SharedResource(Generic[T_co]):
             >>> end()
         """
         check_callable("the callback of observe", callback)
-        return self._driver.observe(callback)
+        self._by()
+        observers = self._observers
+        if observers is None:
+            observers = self._observers = Observers(self._machine, self._name)
+        self._machine.observe(True)
+        token = observers.add(callback)
+
+        def end() -> None:
+            observers.remove(token)
+            if not observers:
+                self._machine.observe(False)
+                if observers:  # another one, who has come meanwhile
+                    self._machine.observe(True)
+
+        return end
+
+    def _still_running(self, timeout: float | None) -> TimeoutError:
+        return TimeoutError(f"{self.name} still ran after {timeout} s, with usecount {self.usecount}")
+
+
+def new_resource(lives: Callable[[], Life[T]], name: Name, options: Options[T]) -> SharedResource[T]:
+    """Make a resource of what makes its lives, which the faces know better than an opener could tell.
+
+    Args:
+        lives: Called for each start: gives a generator that starts the resource, yields its value once, and stops it.
+        name: Names it, or makes the name when that is asked for.
+        options: What else was said of it.
+    """
+    resource = cast("SharedResource[T]", SharedResource.__new__(SharedResource))
+    resource._setup(lives, name, options, anchored=False)
+    return resource

@@ -1,15 +1,45 @@
-"""`Arguments`: what the arguments of a call say about which resource is meant."""
+"""Calls of a decorated function: what their `Arguments` say about which resource is meant, and what a `Call` opens."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+import reprlib
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from inspect import Parameter, Signature
+from types import GeneratorType
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from refcount._core.openers import life_of
+from refcount._faces.signatures import SupportsEnter
+from refcount._support.reporting import note
+
+if TYPE_CHECKING:
+    from refcount._core.openers import Life
+
+
+import typing
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
+
+from refcount._support.callables import ASYNC_MANAGER_CODE, MANAGER_CODE, code_of, function_of, name_of
+from refcount._support.checks import check_callable
+from refcount._support.wrapping import Decorated
+
+T = TypeVar("T")
 
 Args = tuple[object, ...]
 Kwargs = Mapping[str, object]
+Source = Callable[..., Iterator[T] | SupportsEnter[T]]
+
+CALL_LENGTH = 80
+"""How many characters a call may take where it is written, but for the name of its function."""
 
 _ANY = Signature([Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)])
+
+_shortener = reprlib.Repr()
+_shortener.maxlevel = 3
+_shortener.maxstring = _shortener.maxlong = _shortener.maxother = CALL_LENGTH // 2
 
 
 class Arguments:
@@ -24,10 +54,27 @@ class Arguments:
         key: Makes the key instead, of the arguments as they are spelled.
     """
 
+    __slots__ = (
+        "_defaults",
+        "_extra",
+        "_key",
+        "_keywords",
+        "_left_out",
+        "_names",
+        "_positions",
+        "_signature",
+        "are_keys",
+        "checked",
+        "name",
+        "none",
+    )
+
     def __init__(self, name: str, signature: Signature, key: Callable[..., Hashable] | None = None) -> None:
-        self.name = name
+        self.name: str = name
         self.none: bool = not signature.parameters
         """Whether the function takes no arguments at all."""
+        self.checked: bool = key is None
+        """Whether arguments of which a key was made are good for the function as well."""
         self._signature = signature
         self._key = key
         parameters = signature.parameters.values()
@@ -40,8 +87,9 @@ class Arguments:
         self._keywords = {*named(Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)}
         self._names = [*signature.parameters]
         self._defaults = {p.name: p.default for p in parameters if p.default is not Parameter.empty}
-        self._plain = len(self._names) if len(self._names) == len(self._positions) else -1
-        """How many arguments there are if all can be given by position."""
+        self.are_keys: bool = key is None and not named(Parameter.VAR_POSITIONAL)
+        """Whether arguments by position, if they are a key as they are, are the key of this very call."""
+        self._left_out = self._defaults_by_number() if self.are_keys else {}
 
     def key(self, args: Args, kwargs: Kwargs) -> Hashable:
         """Return the key, which may turn out not to be hashable.
@@ -52,24 +100,25 @@ class Arguments:
         """
         if self._key is not None:
             return self._ask(self._key, args, kwargs)
-        if not kwargs and len(args) == self._plain:
-            return args
+        if not kwargs:
+            try:
+                return args + self._left_out[len(args)]
+            except KeyError:
+                pass
         values = self._fill(args, kwargs)
         if values is not None:
             return values
         named, extra = self._bind(args, kwargs)
         return (*named.values(), *sorted(extra.items()))
 
-    def spelled(self, args: Args, kwargs: Kwargs) -> str:
-        """Return the call as it is written; `camera(0, size=3)`, say.
+    def check(self, args: Args, kwargs: Kwargs) -> None:
+        """Raise `TypeError` if the function takes no such arguments."""
+        self._bind(args, kwargs)
 
-        Raises:
-            TypeError: The function takes no such arguments.
-        """
-        if self._key is not None:  # else the key has been made of them
-            self._bind(args, kwargs)
-        shown = [repr(value) for value in args] + [f"{name}={value!r}" for name, value in kwargs.items()]
-        return f"{self.name}({', '.join(shown)})"
+    def spelled(self, args: Args, kwargs: Kwargs) -> str:
+        """Return the call as it is written, `camera(0, size=3)`, say: on one line and short, whatever the arguments."""
+        shown = ", ".join([*map(short, args), *(f"{name}={short(value)}" for name, value in kwargs.items())])
+        return f"{self.name}({shown if len(shown) <= CALL_LENGTH else f'{shown[: CALL_LENGTH - 3]}...'})"
 
     def refuse_unhashable(self, args: Args, kwargs: Kwargs) -> None:
         """Raise `TypeError`, naming the function, the parameter and the value, if an argument has no hash."""
@@ -79,18 +128,27 @@ class Arguments:
                 try:
                     hash(value)
                 except TypeError as error:
-                    raise TypeError(f"{self.name}() has no resource for {name}={value!r}: {error}") from error
+                    raise TypeError(f"{self.name}() has no resource for {name}={short(value)}: {error}") from error
+
+    def _defaults_by_number(self) -> dict[int, Args]:
+        """Return, for each number of arguments by position that may be all of a call, the defaults of the others."""
+        names = [name for name in self._names if name != self._extra]
+        return {
+            number: tuple([self._defaults[name] for name in names[number:]])
+            for number in range(len(self._positions) + 1)
+            if self._defaults.keys() >= {*names[number:]}
+        }
 
     def _ask(self, key: Callable[..., Hashable], args: Args, kwargs: Kwargs) -> Hashable:
         try:
             result = key(*args, **kwargs)
         except Exception as error:
-            error.add_note(f"while asking for the key of {self.name}()")
+            note(error, f"while asking for the key of {self.name}()")
             raise
         try:
             hash(result)
         except TypeError as error:
-            raise TypeError(f"{self.name}() has no resource for the key {result!r}: {error}") from error
+            raise TypeError(f"{self.name}() has no resource for the key {short(result)}: {error}") from error
         return result
 
     def _fill(self, args: Args, kwargs: Kwargs) -> Args | None:
@@ -118,9 +176,98 @@ class Arguments:
         return "; decorate methods with refcounted_method" if first == "self" else ""
 
 
+class Call(Generic[T]):
+    """One call: the opener of the resource that it is for, and what that is called.
+
+    Args:
+        source: What is decorated.
+        arguments: Those of the source.
+        args: By position.
+        kwargs: By keyword.
+    """
+
+    __slots__ = ("_args", "_arguments", "_kwargs", "_source")
+
+    def __init__(self, source: Source[T], arguments: Arguments, args: Args, kwargs: Kwargs) -> None:
+        self._source = source
+        self._arguments = arguments
+        self._args = args
+        self._kwargs = kwargs
+
+    def __call__(self) -> Life[T]:
+        """Make the call, and return the life that it begins."""
+        opened: object = self._source(*self._args, **self._kwargs)  # whatever the annotations say
+        kind = type(opened)
+        if kind is GeneratorType:
+            return cast("Life[T]", opened)
+        if hasattr(kind, "__exit__") or not isinstance(opened, Iterator):
+            return life_of(opened, self.__str__)  # or it is something else, which is refused there
+        return cast("Life[T]", (value for value in opened))  # only generators can tell where they stand
+
+    def __str__(self) -> str:
+        return self._arguments.spelled(self._args, self._kwargs)
+
+
+def short(value: object) -> str:
+    """Return the `repr` of a value, or what comes near: on one line, short, and whatever its class does instead."""
+    try:
+        text = _shortener.repr(value)
+    except Exception:  # `reprlib` goes by names, and takes a user's class called `list` for one
+        text = f"<{type(value).__name__} object>"
+    return text if text.isprintable() else " ".join(text.split())
+
+
 def signature_of(function: Callable[..., object]) -> Signature:
     """Return the signature of `function`, or one that takes anything if nobody can tell."""
     try:
         return inspect.signature(function)
     except ValueError:  # some builtins
         return _ANY
+
+
+_SHARED: tuple[type, ...] = (Iterator, AbstractContextManager)
+_ASYNC: tuple[type, ...] = (AsyncIterator, Awaitable, AbstractAsyncContextManager)
+
+
+def check_source(decorator: str, source: object) -> None:
+    """Raise `TypeError`, naming `decorator` and `source`, unless a call of it may give what can be shared."""
+    kind = type(source)
+    if kind is staticmethod or kind is classmethod:
+        raise TypeError(f"@{kind.__name__} must stand above {decorator}, not below it: `{name_of(source)}`")
+    if inspect.isclass(source):
+        raise TypeError(f"{decorator} needs a function; `{name_of(source)}` is a class")
+    if isinstance(source, Decorated):
+        raise TypeError(f"{decorator} needs a function that is not shared already; `{source.__qualname__}` is")
+    check_callable(f"what {decorator} decorates", source)
+    function = function_of(source)
+    returned = None if _yields(function) else _returned(function)
+    if _is_asynchronous(function) or (returned is not None and issubclass(returned, _ASYNC)):
+        raise TypeError(f"{decorator} cannot share asynchronous functions yet: `{name_of(function)}` is one")
+    if returned is not None and not issubclass(returned, _SHARED):
+        raise TypeError(
+            f"{decorator} needs a generator function, or one whose annotation says that it returns a context manager; "
+            f"`{name_of(function)}` is neither"
+        )
+
+
+def _yields(function: Callable[..., object]) -> bool:
+    return inspect.isgeneratorfunction(function) or code_of(function) is MANAGER_CODE
+
+
+def _is_asynchronous(function: Callable[..., object]) -> bool:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return True
+    return code_of(function) is ASYNC_MANAGER_CODE
+
+
+def _returned(function: Callable[..., object]) -> type | None:
+    """Return the class of what `function` returns by its annotation; `object` without one, None if it cannot say."""
+    unwrapped = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(unwrapped) or code_of(function) is None or name_of(unwrapped).endswith("<lambda>"):
+        return None
+    try:
+        hint = typing.get_type_hints(function).get("return", object)
+    except Exception:  # a name that is not there yet, or only for checkers
+        return None
+    returned = typing.get_origin(hint) or hint
+    return returned if isinstance(returned, type) and returned is not Any else None  # `Any` is a class of its own

@@ -6,20 +6,22 @@ import inspect
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
-from functools import wraps
+from functools import partial, wraps
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from weakref import ref
 
 from refcount._core.lease import Lease
-from refcount._core.openers import Opener, Yielding
-from refcount._core.per_instance import PerInstance
-from refcount._core.shared import SharedResource
+from refcount._core.openers import Options
+from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import RefcountError
-from refcount._faces.protocols import SupportsEnter
-from refcount._support.checks import check_callable, check_seconds
-from refcount._support.public import public
+from refcount._faces.signatures import SupportsEnter
+from refcount._support.callables import public
+from refcount._support.weak import PerInstance
+
+if TYPE_CHECKING:
+    from refcount._core.openers import Life
 
 T = TypeVar("T")
 C = TypeVar("C", bound=SupportsEnter[object])
@@ -28,14 +30,14 @@ C = TypeVar("C", bound=SupportsEnter[object])
 # type can say of a `C`.
 
 MARK = "__refcount_sharing__"
-"""The attribute of a decorated class that holds its `Sharing`."""
+"""The attribute of a decorated class that holds its `SharedClass`."""
 
 METHODS = ("__enter__", "__exit__")
 HOOKS = ("start", "stop")
 """What they call in a `StartStop`."""
 
 
-class Visits(Generic[T]):
+class Entries(Generic[T]):
     """Who is inside the with-statement of one instance.
 
     Args:
@@ -56,7 +58,7 @@ class Visits(Generic[T]):
         lease = self.resource()
         try:
             value = lease.__enter__()
-            self._entered[lease] = visitor()
+            self._entered[lease] = current_owner()
             return value
         except BaseException:
             self._entered.pop(lease, None)
@@ -66,40 +68,34 @@ class Visits(Generic[T]):
     def leave(self, taken: list[Lease[T]]) -> None:
         """Give back what the caller entered last, or else any lease, and note it in `taken`; goes on from there."""
         if not taken:
-            me, entered = visitor(), self._entered.copy()
+            me, entered = current_owner(), self._entered.copy()
             candidates = sorted(entered, key=lambda lease: entered[lease] == me)  # the caller's last one stands last
             while candidates and not taken:
                 lease = candidates.pop()
-                # One line, so that a tracer, too, can raise only before the one and after the other.
-                if self._entered.pop(lease, None) is not None: taken.append(lease)  # fmt: skip # noqa: E701
+                if self._entered.pop(lease, None) is not None:
+                    taken.append(lease)
         for lease in taken:
             lease.release()
 
 
-class Sharing(Generic[T]):
+class SharedClass(Generic[T]):
     """How one decorated class shares its instances.
 
     Args:
         cls: The class, with its own `__enter__` and `__exit__` still in place.
         name: What its resources are called.
-        linger: As in `SharedResource`.
-        check: As in `SharedResource`.
-        overlap: As in `SharedResource`.
+        options: What else was said of them.
     """
 
-    def __init__(
-        self, cls: type[SupportsEnter[T]], name: str, linger: float, check: Callable[[T], bool] | None, overlap: bool
-    ) -> None:
+    def __init__(self, cls: type[SupportsEnter[T]], name: str, options: Options[T]) -> None:
         self._name = name
-        self._linger = linger
-        self._check = check
-        self._overlap = overlap
+        self._options = options
         self.written = _written(cls)
-        self._instances = PerInstance[Visits[T]](f"@refcounted_resource on {cls.__qualname__}")
+        self._instances = PerInstance[Entries[T]](f"@refcounted_resource on {cls.__qualname__}")
 
-    def visits(self, instance: object) -> Visits[T]:
+    def entries(self, instance: object) -> Entries[T]:
         """Who is inside `instance`."""
-        return self._instances.get(instance, lambda: Visits(self._resource(instance)))
+        return self._instances.get(instance, lambda: Entries(self._resource(instance)))
 
     def own(self, instance: object, method: str) -> Callable[..., Any]:
         """What `instance` would do if its class were not decorated: the class's own method, or the one it inherits."""
@@ -116,29 +112,21 @@ class Sharing(Generic[T]):
         return order
 
     def _resource(self, instance: object) -> SharedResource[T]:
-        return SharedResource(
-            self._opener(ref(instance)),
-            name=self._name,
-            linger=self._linger,
-            check=self._check,
-            overlap=self._overlap,
+        return new_resource(
+            cast("Callable[[], Life[T]]", partial(self._life, ref(instance))), self._name, self._options
         )
 
-    def _opener(self, weak: ref[object]) -> Opener[T]:
-        def life() -> Generator[T, None, None]:
-            instance = weak()  # from here to its end a generation keeps its instance alive
-            if instance is None:
-                raise ReferenceError(f"this resource's instance of {self._name} is gone: keep it while you use it")
-            enter, leave = self.own(instance, "__enter__"), self.own(instance, "__exit__")
-            # As in `_openers.made`: no signal is delivered where a `yield from` is resumed.
-            yield from (enter(),); leave(None, None, None)  # fmt: skip # noqa: E702
-
-        return lambda: Yielding(life(), self._name)
+    def _life(self, weak: ref[object]) -> Generator[T, None, None]:
+        instance = weak()  # from here to its end a generation keeps its instance alive
+        if instance is None:
+            raise ReferenceError(f"this resource's instance of {self._name} is gone: keep it while you use it")
+        enter, leave = self.own(instance, "__enter__"), self.own(instance, "__exit__")
+        # As in `openers`: no signal is delivered where a `yield from` is resumed.
+        yield from (enter(),)
+        leave(None, None, None)
 
 
-def shared_class(
-    cls: type[C], *, linger: float, check: Callable[[Any], bool] | None, overlap: bool, name: str | None
-) -> type[C]:
+def shared_class(cls: type[C], options: Options[Any], name: str | None) -> type[C]:
     """Make the with-statement of each instance of `cls` shared; the class itself is changed and returned.
 
     The decoration nearest to an instance's class counts. In a base that is decorated as well, `__enter__` and
@@ -146,17 +134,14 @@ def shared_class(
 
     Raises:
         TypeError: The class cannot be entered, is asynchronous, cannot be changed, or its instances cannot be
-            referenced weakly; the check cannot be called, or the linger is no number.
-        ValueError: The linger is negative or NaN.
+            referenced weakly.
     """
     _refuse_unfit(cls)
-    if check is not None:
-        check_callable("check", check)
     name = cls.__qualname__ if name is None else name
-    sharing = Sharing[object](cls, name, check_seconds("linger", linger), check, overlap)
-    enter, leave = _methods(cls, sharing)
+    shared = SharedClass[object](cls, name, options)
+    enter, leave = _methods(cls, shared)
     try:
-        setattr(cls, MARK, sharing)
+        setattr(cls, MARK, shared)
     except TypeError:
         raise TypeError(f"{cls!r} cannot be changed, and so not be shared: decorate a subclass") from None
     for method, function in zip(METHODS, (enter, leave), strict=True):
@@ -165,25 +150,25 @@ def shared_class(
 
 
 def _methods(
-    cls: type[SupportsEnter[object]], sharing: Sharing[object]
+    cls: type[SupportsEnter[object]], shared: SharedClass[object]
 ) -> tuple[Callable[[object], object], Callable[[object, object, object, object], object]]:
     """Return the `__enter__` and the `__exit__` that a decorated class gets."""
 
     @wraps(cls.__enter__)
     def enter(self: object) -> object:
-        if _sharing(self) is sharing:
-            return sharing.visits(self).enter()
-        return sharing.own(self, "__enter__")()  # called by what a decorated subclass wrote
+        if _shared_by(self) is shared:
+            return shared.entries(self).enter()
+        return shared.own(self, "__enter__")()  # called by what a decorated subclass wrote
 
     @wraps(cls.__exit__)
     def leave(self: object, exc_type: object, exc: object, traceback: object, /) -> object:
-        if _sharing(self) is not sharing:
-            return sharing.own(self, "__exit__")(exc_type, exc, traceback)
+        if _shared_by(self) is not shared:
+            return shared.own(self, "__exit__")(exc_type, exc, traceback)
         taken: list[Lease[object]] = []
         try:
-            sharing.visits(self).leave(taken)
+            shared.entries(self).leave(taken)
         except BaseException:
-            sharing.visits(self).leave(taken)  # an interrupt may have come too early; else this finds nothing to do
+            shared.entries(self).leave(taken)  # an interrupt may have come too early; else this finds nothing to do
             raise
         if not taken:
             raise RefcountError(f"{self!r} was left without having been entered")
@@ -194,14 +179,14 @@ def _methods(
 
 def _written(cls: type) -> dict[str, Any]:
     """Return those of the two methods that `cls` itself wrote, even if it was decorated before."""
-    before: Sharing[Any] | None = vars(cls).get(MARK)
+    before: SharedClass[Any] | None = vars(cls).get(MARK)
     return before.written if before else {method: vars(cls)[method] for method in METHODS if method in vars(cls)}
 
 
-def _sharing(instance: object) -> Sharing[Any] | None:
+def _shared_by(instance: object) -> SharedClass[Any] | None:
     """How the class of `instance` shares it, if it is decorated."""
-    sharing: Sharing[Any] | None = getattr(type(instance), MARK, None)
-    return sharing
+    shared: SharedClass[Any] | None = getattr(type(instance), MARK, None)
+    return shared
 
 
 def _refuse_unfit(cls: type) -> None:
@@ -225,7 +210,7 @@ def _refuse_unfit(cls: type) -> None:
         )
 
 
-def visitor() -> object:
+def current_owner() -> object:
     """Return what enters and leaves: the asyncio task that runs here, or else the thread."""
     asyncio: Any = sys.modules.get("asyncio")  # where nobody has imported it, no task runs
     # `current_task` alone would say by an error that no event loop runs, which costs more than all the rest.
@@ -260,10 +245,10 @@ def resource_of(instance: SupportsEnter[T]) -> SharedResource[T]:
         2
         stop
     """
-    sharing: Sharing[T] | None = _sharing(instance)
-    if sharing is None:
+    shared: SharedClass[T] | None = _shared_by(instance)
+    if shared is None:
         raise TypeError(f"the class of {instance!r} is not decorated with @refcounted_resource")
-    return sharing.visits(instance).resource
+    return shared.entries(instance).resource
 
 
 @public
@@ -300,8 +285,8 @@ class StartStop(ABC):
         """End what `start` began."""
 
     def __enter__(self) -> Self:
-        # One line, so that a tracer, too, can raise only before the start and after the entry.
-        self.start(); return self  # fmt: skip # noqa: E702
+        self.start()
+        return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
-import threading
-from collections.abc import Callable, Iterable, Iterator, Set
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from typing import Any, Generic, TypeVar
+from threading import get_ident
+from typing import Any, Generic, TypeGuard, TypeVar
 from weakref import ref
 
+from refcount._core.clock import clocks
 from refcount._core.lease import Lease
-from refcount._core.openers import Yielding, open_checked
+from refcount._core.shared import SharedResource
 from refcount._errors import ReleasedError
-from refcount._support.public import public
+from refcount._faces.tracked import tracked
+from refcount._support.callables import public
 from refcount._support.reporting import note, report
 
 T = TypeVar("T")
 V = TypeVar("V")
-M = TypeVar("M")
 T_co = TypeVar("T_co", covariant=True)
 V_co = TypeVar("V_co", covariant=True)
+
+
+ANY_THREAD = 0
+"""Stands among the idents of threads for whichever comes first."""
 
 
 class IdentitySet(Set[T_co], Generic[T_co]):
     """A set of objects that are told apart by identity, so that they need not be hashable.
 
     Args:
-        members: Them, by their `id`.
+        members: The objects, each under its `id`.
     """
 
     __slots__ = ("_members",)
@@ -73,11 +78,12 @@ class Demand(IdentitySet[T_co], Generic[T_co, V_co]):
         (2, True, False)
     """
 
-    __slots__ = ("_tally",)
+    __slots__ = ("_leases", "_name")
 
-    def __init__(self, tally: Tally[T_co, V_co, Any]) -> None:
-        super().__init__(tally.members)
-        self._tally = tally
+    def __init__(self, name: str, members: dict[int, T_co], leases: DemandLeases[T_co, V_co] | None) -> None:
+        super().__init__(members)
+        self._name = name
+        self._leases = leases
 
     @property
     def usecount(self) -> int:
@@ -106,174 +112,277 @@ class Demand(IdentitySet[T_co], Generic[T_co, V_co]):
             Traceback (most recent call last):
             refcount.ReleasedError: Manager.gpu has no value: no managed instance demands it
         """
-        held = self._tally.held
+        nothing: tuple[Any] = (None,)
+        held = self._leases.held if self._leases is not None else nothing if self else None
         if held is None:
             why = "it was the parent process's, refresh an instance" if self else "no managed instance demands it"
-            raise ReleasedError(f"{self._tally.name} has no value: {why}")
+            raise ReleasedError(f"{self._name} has no value: {why}")
         return held[0]
 
     def __repr__(self) -> str:
-        return f"<Demand {self._tally.name}, usecount={self.usecount}>"
+        return f"<Demand {self._name}, usecount={self.usecount}>"
 
 
-def _nothing() -> None:
-    """The hook of a manager that is gone."""
-
-
-def _is_open(opened: object) -> bool:
-    """Say whether an interrupt came before `opened` was left. What is none of ours cannot tell, and counts as left."""
-    if isinstance(opened, Lease):
-        return opened.held
-    return isinstance(opened, Yielding) and opened.state == inspect.GEN_SUSPENDED
-
-
-class Tally(Generic[T, V, M]):
-    """Who demands, kept together with what follows from it: the first one begins the demand, the last one ends it.
-
-    What is to be done follows from the members alone, and not from a count beside them. So whatever an error or an
-    interrupt leaves half-done, looking again completes.
+class Declaration(Generic[T, V]):
+    """What a `demand` says: which instances have it, and what is done while there are any.
 
     Args:
-        name: Names the demand in errors.
+        name: Names it in errors.
         needs: Tells whether an instance demands.
-        resource: Opens what is held while anybody demands.
-        acquire: Called with the manager when the demand has begun.
-        release: Called with the manager when it has ended.
-        manager: The manager. It keeps the tally, so that the tally must not keep it.
+        acquire: Called with the manager when the first instance comes to demand.
+        release: Called with the manager when none demands any more.
+        resource: Opens what is held meanwhile.
+
+    Attributes:
+        hooked: Whether anything is done.
     """
 
-    held: tuple[V] | None
-    """The value of the resource, while there is one."""
+    __slots__ = ("acquire", "hooked", "name", "needs", "release", "resource")
 
     def __init__(
         self,
         name: str,
         needs: Callable[[T], bool],
-        resource: Callable[[], AbstractContextManager[V]],
-        acquire: Callable[[M], object],
-        release: Callable[[M], object],
-        manager: M,
+        acquire: Callable[[Any], object] | None,
+        release: Callable[[Any], object] | None,
+        resource: Callable[[], AbstractContextManager[V]] | None,
     ) -> None:
-        self.name = name
-        self.needs = needs
-        self.members: dict[int, T] = {}
-        self._resource = resource
-        self._acquire = acquire
-        self._release = release
-        self._manager = ref(manager)
-        self._joining: dict[int, T] = {}
-        """Who will be among the members when the demand has begun: whoever sees a demand finds its value."""
-        self.renew(frozenset())
+        self.name: str = name
+        self.needs: Callable[[T], bool] = needs
+        self.acquire: Callable[[Any], object] | None = acquire
+        self.release: Callable[[Any], object] | None = release
+        self.resource: Callable[[], AbstractContextManager[V]] | None = resource
+        self.hooked: bool = acquire is not None or release is not None or resource is not None
 
-    def renew(self, managed: Set[int]) -> object:
-        """Begin anew in a forked child, for those of the members that are managed; return what must not be left."""
-        inherited = vars(self).get("_opened"), vars(self).get("held")
-        # Reentrant, since hooks may add and remove. While one runs, other threads that come or go wait.
-        self._turn = threading.RLock()
-        for key in self.members.keys() - managed:
-            del self.members[key]
-        self._joining.clear()
-        self._opened: AbstractContextManager[V] | None = None
-        self.held = None
-        self._up = False
-        """Whether the demand has begun, or is about to, and has not quite ended."""
-        self._ending = False
-        """Whether it has begun to end."""
+    def note(self, error: Exception, instance: T) -> None:
+        """Let `error` say on whose account it was raised: once, for several threads may share it."""
+        mine = f"in {self.name}, on account of "
+        # The shared resource behind the hooks is called like the demand, and is none that a reader has heard of.
+        ours = f"while starting {self.name}, ", f"while stopping {self.name}, "
+        with suppress(Exception):  # notes are a courtesy
+            notes: list[str] = getattr(error, "__notes__", [])
+            notes[:] = [text for text in notes if not text.startswith(ours)]
+            if not any(text.startswith(mine) for text in notes):
+                note(error, f"{mine}{instance!r}")
+
+
+def needs_attribute(name: str) -> Callable[[object], bool]:
+    """Return what tells whether an instance has an attribute of that name, and it is neither None nor False."""
+    if not name.isidentifier():
+        raise ValueError(f"what tells whether an instance demands must be the name of an attribute, not {name!r}")
+
+    def needs(instance: object) -> bool:
+        value: object = getattr(instance, name, None)
+        if isinstance(value, tracked):
+            raise TypeError(
+                f"{value!r} of {instance!r} is no value: @dataclass(slots=True) has put a slot in the place of what "
+                "tells of its changes, so leave slots=True out"
+            )
+        return value is not None and value is not False
+
+    return needs
+
+
+class DemandHooks(Generic[T, V]):
+    """What is done while instances demand: the resource is open, `acquire` has run, and `release` will.
+
+    `run` is the opener of a shared resource, which sees to it that one run follows the other.
+
+    Args:
+        declaration: What is to be done.
+        manager: The manager. It keeps the hooks, which must not keep it.
+        leases: The leases on that shared resource. They must not be kept either.
+
+    Attributes:
+        held: The value of the demand's resource, while that is open.
+        open: Whether instances that come now demand at once: the resource is open, and `release` has not begun.
+        thread: The thread that runs a hook, or opens or closes the resource.
+    """
+
+    def __init__(self, declaration: Declaration[T, V], manager: ref[object], leases: ref[DemandLeases[T, V]]) -> None:
+        self.held: tuple[V] | None = None
+        self.open = False
+        self.thread: int | None = None
+        self._begun = False
+        self._declaration = declaration
+        self._leases = leases
+        self._manager = manager
         self._owes_release = False
-        """Whether the acquire hook has run, and the release hook has not."""
-        self._working = False
-        """Whether the thread whose turn it is begins or ends the demand."""
-        return inherited
+        self._resource: SharedResource[V] | None = None
+        if _is_shared(declaration.resource):
+            self._resource = declaration.resource
+        elif declaration.resource is not None:
+            # A lease can be released twice, as after an interrupt, and tells the resource of no error of a hook.
+            self._resource = SharedResource(declaration.resource, name=declaration.name)
 
-    def put(self, instance: T, demands: bool) -> None:
-        """Let `instance` demand or not; when that is so already, nothing happens, without waiting for others."""
-        key = id(instance)
-        if demands != (key in self.members or key in self._joining) or (demands and not self._up):
-            with self._turn: self._put(instance, demands)  # fmt: skip # noqa: E701 # see "Tracers" in concurrency.md
-
-    def _put(self, instance: T, demands: bool) -> None:
-        outermost = not self._working
+    @contextmanager
+    def run(self) -> Generator[V]:
+        """Open the resource and run `acquire`; after the yield run `release` and close the resource."""
+        lease = None if self._resource is None else self._resource()
         try:
-            if demands:
-                begun = self.held is not None and not self._ending
-                (self.members if begun else self._joining)[id(instance)] = instance
-            else:
-                self._drop(instance)
-            self._follow()
-        except BaseException as error:
-            self._drop(instance)
-            if outermost:
-                self._working = False
-                self._follow_quietly()
-            if isinstance(error, Exception):
-                note(error, f"in {self.name}, on account of {instance!r}")
-            raise
-
-    def _drop(self, instance: T) -> None:
-        self.members.pop(id(instance), None)
-        self._joining.pop(id(instance), None)
-
-    def _follow(self) -> None:
-        """Begin or end until that agrees with who demands; what a hook changes is seen to when it is done."""
-        if self._working:
-            return
-        self._working = True
-        try:
-            while True:
-                if self._up and not self.members:
-                    self._end()
-                elif self._joining:
-                    self._begin()
-                else:
-                    break
+            yield from self._begin(lease)  # CPython delivers no signal where this goes on, as it does after `yield`
         finally:
-            self._working = False
+            try:
+                self._end(lease)
+            except BaseException:
+                self._end(lease)  # an interrupt may have cut it short; what is done is not done again
+                raise
 
-    def _follow_quietly(self) -> None:
-        try:
-            self._follow()
-        except Exception as error:
-            report(error, f"undoing a change of {self.name}")
+    def _begin(self, lease: Lease[V] | None) -> tuple[V]:
+        nothing: tuple[Any] = (None,)  # what a demand without a resource holds
+        self._begun = False
+        self.thread = get_ident()
+        self.held = held = nothing if lease is None else (lease.__enter__(),)
+        self.open = True
+        leases, manager, acquire = self._leases(), self._manager(), self._declaration.acquire
+        if leases is not None:
+            leases.welcome()
+        if acquire is not None and manager is not None:
+            acquire(manager)
+        self._begun = self._owes_release = True
+        self.thread = None
+        return held
 
-    def _begin(self) -> None:
-        manager = self._manager()
-        self._up = True
+    def _end(self, lease: Lease[V] | None) -> None:
+        self.open = False
         try:
-            opened = open_checked(self._resource, self.name)
-            # One line, like the hooks': an interrupt comes before it or is the resource's own.
-            self.held = (opened.__enter__(),); self._opened = opened  # fmt: skip # noqa: E702
-            self.members.update(self._joining)
-            self._joining.clear()
-            if manager is not None: self._acquire(manager); self._owes_release = True  # fmt: skip # noqa: E701, E702
-        except BaseException:
-            # Whoever else has joined inside the hook does not demand either.
-            self.members.clear()
-            self._joining.clear()
-            raise
-
-    def _end(self) -> None:
-        """End the demand, or what is left of it when that was interrupted."""
-        manager = self._manager()
-        self._ending = True
-        try:
+            self.thread = get_ident()
+            leases, manager, release = self._leases(), self._manager(), self._declaration.release
+            if leases is not None and not self._begun:
+                leases.dismiss()
             if self._owes_release:
-                # Without a manager (it was garbage-collected) there is none whose hook could run.
-                release = _nothing if manager is None else partial(self._release, manager)
-                self._owes_release = False; release()  # fmt: skip # noqa: E702
+                self._owes_release = False
+                if release is not None and manager is not None:  # else it is gone, and none of its hooks can run
+                    release(manager)
         finally:
-            if not self._owes_release:
-                self._close()
+            self.held = None
+            try:
+                if lease is not None:
+                    lease.release()
+            finally:
+                self.thread = None
 
-    def _close(self) -> None:
-        self.held = None
-        opened = self._opened
+
+class DemandLeases(Generic[T, V]):
+    """The leases that instances hold on the hooks of a demand.
+
+    Who is the first and who the last, who waits while a hook runs, and what becomes of one that fails: all that is the
+    business of the shared resource that they are leases on.
+
+    Args:
+        declaration: What the demand says.
+        manager: The manager, which keeps the leases.
+        members: The instances that demand, each under its `id`.
+    """
+
+    def __init__(self, declaration: Declaration[T, V], manager: object, members: dict[int, T]) -> None:
+        self._declaration = declaration
+        self._manager = ref(manager)
+        self._members = members
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self._guests: dict[int, tuple[int, T]] = {}  # who came inside a hook, with the thread that runs it
+        self._joining: dict[int, T] = {}  # who is about to demand
+        self._leases: dict[int, Lease[V]] = {}
+        self._hooks: DemandHooks[T, V] = DemandHooks(self._declaration, self._manager, ref(self))
+        self._resource = SharedResource(self._hooks.run, name=self._declaration.name)
+
+    def __del__(self) -> None:
+        # The manager is gone. Runs inside the garbage collector, so look, queue, and nothing else.
+        leases = [lease for lease in vars(self).get("_leases", {}).values() if lease.held]  # `__init__` may have failed
+        if leases:
+            clocks.thread.lost(partial(_give_back, leases, self._declaration))
+
+    @property
+    def held(self) -> tuple[V] | None:
+        """The value of the demand's resource, while that is open."""
+        return self._hooks.held
+
+    def put(self, instance: T, demanding: bool) -> None:
+        """Let `instance` demand or not; when that is so already, nothing happens, without waiting for others.
+
+        Raises:
+            Exception: What a hook or the resource raised. `instance` does not demand then.
+        """
         try:
-            if opened is not None:
-                self._opened = None; opened.__exit__(None, None, None)  # fmt: skip # noqa: E702
+            if demanding:
+                self._join(instance)
+            else:
+                self._leave(instance)
+        except Exception as error:
+            self._declaration.note(error, instance)
+            raise
+
+    def welcome(self) -> None:
+        """Let those demand who wait for the resource, which is open now: `acquire` finds them among the members."""
+        self._members.update(self._joining)
+
+    def dismiss(self) -> None:
+        """Let nobody demand after a failed start, nor those who came inside its hooks."""
+        self._members.clear()
+        for key, (thread, _) in self._guests.copy().items():
+            if thread == get_ident():
+                self._guests.pop(key, None)
+                self._joining.pop(key, None)
+
+    def guests(self) -> list[T]:
+        """Return who came inside a hook that this thread has run. They get their leases when they are put once more."""
+        if not self._guests or self._hooks.thread == get_ident():  # none, or the hook still runs
+            return []
+        return [guest for thread, guest in self._guests.copy().values() if thread in (get_ident(), ANY_THREAD)]
+
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child: the leases are the parent's, and whoever comes next brings the others along."""
+        self._set_up()
+        self._guests.update({key: (ANY_THREAD, member) for key, member in self._members.items()})
+
+    def _join(self, instance: T) -> None:
+        key, hooks, joining = id(instance), self._hooks, self._joining
+        lease = self._leases.get(key)
+        if lease is not None and lease.held:
+            return
+        if hooks.thread == get_ident():  # it waits until the hook that this thread runs is over
+            (self._members if hooks.open else joining)[key] = instance
+            self._guests[key] = get_ident(), instance
+            return
+        self._leases[key] = lease = self._resource()  # before it is entered, so that no interrupt loses it
+        joining[key] = instance
+        try:
+            lease.__enter__()
+            self._members[key] = instance
+            self._guests.pop(key, None)
         except BaseException:
-            if _is_open(opened):
-                self._opened = opened
+            try:
+                self._leave(instance)
+            except Exception as error:
+                report(error, f"undoing a change of {self._declaration.name}")
             raise
         finally:
-            if self._opened is None:
-                self._up = self._ending = False
+            joining.pop(key, None)
+
+    def _leave(self, instance: T) -> None:
+        key = id(instance)
+        for table in (self._members, self._joining, self._guests):
+            table.pop(key, None)
+        lease = self._leases.get(key)
+        if lease is not None:
+            try:
+                lease.release()
+            finally:
+                if not lease.held:
+                    self._leases.pop(key, None)
+
+
+def _give_back(leases: list[Lease[Any]], declaration: Declaration[Any, Any]) -> None:
+    """Release what was held for a manager that is gone."""
+    for lease in leases:
+        lease.release()
+    if _is_shared(declaration.resource):
+        lost = f"a lease of {declaration.resource.name} was never released"
+        why = f"{declaration.name} was demanded when its manager was lost"
+        warnings.warn(f"{lost}: {why}", ResourceWarning, stacklevel=1)
+
+
+def _is_shared(resource: object) -> TypeGuard[SharedResource[Any]]:
+    return isinstance(resource, SharedResource)

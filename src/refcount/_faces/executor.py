@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import suppress
 from functools import partial
-from typing import Never, ParamSpec, TypeVar
+from typing import ClassVar, Never, ParamSpec, TypeVar
 
-from refcount._core.bell import Bell
-from refcount._core.locks import Guard
-from refcount._core.process import process
-from refcount._faces.staff import Staffed, one_for_each
-from refcount._support.public import public
+from refcount._core.parking import Parker
+from refcount._core.registry import registry
+from refcount._faces.pool import PoolResource, ThreadPool, one_for_each
+from refcount._support.callables import public
 from refcount._support.reporting import report
 
 P = ParamSpec("P")
@@ -25,7 +21,7 @@ Task = Callable[[], object]
 
 
 @public
-class RefcountedExecutor(Staffed[Executor]):
+class RefcountedExecutor(PoolResource[Executor]):
     """An executor whose threads follow the usecount: leasing it gives a `concurrent.futures.Executor`.
 
     With every lease that comes it grows at once. With every one that goes it shrinks, by threads that have finished the
@@ -70,13 +66,13 @@ class RefcountedExecutor(Staffed[Executor]):
         name: str = "RefcountedExecutor",
         linger: float = 0.0,
     ) -> None:
-        super().__init__(lambda: Pool(name), LeasedExecutor, workers=workers, name=name, linger=linger)
+        super().__init__(lambda: TaskPool(name), LeasedExecutor, workers=workers, name=name, linger=linger)
 
 
 class LeasedExecutor(Executor):
     """What consumers get of a pool."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: TaskPool) -> None:
         self._pool = pool
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -108,151 +104,125 @@ def carry_out(future: Future[R], fn: Callable[P, R], /, *args: P.args, **kwargs:
         future.set_result(result)
 
 
-class Pool:
+class TaskPool(ThreadPool):
     """Tasks in line, and the threads of one generation of an executor that do them.
 
-    A thread that finds no task leaves a bell among the idle ones and sleeps on it. Whoever puts a task rings one of
-    them, whoever changes how many threads there are to be rings all; who was rung looks again.
-
-    Args:
-        name: Names it and its threads.
+    A thread that finds no task parks among the idle ones. Whoever puts a task wakes one of them, and a thread that has
+    taken one while there are more wakes the next.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._numbers = itertools.count(1)
-        self._wanted = 0
-        self._begin()
-        process.forkables.add(self)
+    finishes: ClassVar[bool] = True
 
-    def _begin(self) -> None:
-        self._threads: set[threading.Thread] = set()
-        self._tasks: deque[Task] = deque()
-        self._idle: dict[Bell, None] = {}
-        self._awaited: list[Bell] = []
-        self._leaving: set[threading.Thread] = set()
-        """Who was there at the dismissal; one that is counted out already may still be about to end."""
-        self._dismissed = False
-        # A finalizer may submit something in the middle of a step. What it releases there is left to another thread,
-        # since the last release waits for threads that may wait for the lock.
-        self._guard = Guard()
+    def _reset(self) -> None:
+        super()._reset()
+        self._tasks: dict[int, Task] = {}
+        """Tasks by number: since a section of the lock makes no call, it cannot use a deque."""
+        self._put = 0
+        self._taken = 0
+        self._idle: dict[Parker, None] = {}
 
     def put(self, task: Task) -> None:
         """Put a task in line.
 
         Raises:
-            RuntimeError: The pool was dismissed.
+            RuntimeError: The pool was shut down.
         """
-        self._guard.run(partial(self._put, task))
+        with self._lock:
+            refused = self._shut
+            if not refused:
+                self._tasks[self._put] = task
+                self._put += 1
+        if refused:
+            raise RuntimeError(f"{self.name} takes no more tasks: its last lease has ended")
+        self._wake_one()
 
-    def resize(self, number: int) -> None:
-        """Let there be so many threads: more at once, fewer as they finish."""
-        self._guard.run(partial(self._resize, number))
+    def make_thread(self, name: str) -> threading.Thread:
+        """Return a thread that does tasks."""
+        return threading.Thread(target=self.run, name=name, daemon=True)
 
-    def dismiss(self) -> None:
+    def work(self) -> None:
+        """Do tasks as long as this thread is wanted, and there are more to come."""
+        parker = Parker()
+        while not self.leaves():
+            task, sleeps = self._take(parker)
+            if task is not None:
+                do(task)
+                del task  # it may refer to much
+            elif sleeps:
+                parker.park(None)
+                self._idle.pop(parker, None)
+        self._settle()
+
+    def tell(self) -> None:
+        """Have idle threads look whether they are still wanted; the others will when they have done their tasks."""
+        for parker in self._idle.copy():
+            parker.unpark()
+
+    def shutdown(self) -> None:
         """Take no more tasks, and wait for nobody."""
-        self._guard.run(self._dismiss)
+        registry.unfinished[self] = None  # first, so that not even an interrupt lets a task be lost
+        super().shutdown()
 
-    def finish(self) -> None:
-        """Wait until the tasks of a dismissed pool are done; inside one of them, leave that to the threads."""
+    def join(self) -> None:
+        """Wait until the tasks of a pool that was shut down are done; inside one of them, leave that to the threads."""
         if threading.current_thread() in self._threads:
             return
-        over = Bell()
-        if self._guard.run(partial(self._see_off, over)):
-            over.sleep(None)  # for after an interrupted `join` Python 3.11 and 3.12 take the thread for ended
-        else:
-            self._serve()
-        for thread in self._leaving.copy():
-            thread.join()
+        if self._taken < self._put and not self._size:
+            self._do_the_rest()
+        super().join()
+        self._settle()
 
-    def renew(self) -> tuple[()]:
-        """Begin anew in a forked child, where the threads are not: nothing of the parent's is done here."""
-        self._begin()
-        self._dismissed = True
-        return ()
+    finish = join
 
-    def _work(self) -> None:
-        """Serve in a thread that was hired, unless its start was interrupted: then nobody counts it."""
-        if self._guard.run(lambda: threading.current_thread() in self._threads):
-            self._serve()
-
-    def _serve(self) -> None:
-        """Do tasks as long as this thread is wanted, and there are more to come."""
-        while (task := self._next_task()) is not None:
-            try:
-                task()
-            except BaseException as error:  # the task's own errors are in its future; this is, say, a callback's exit
-                report(error, f"thread {threading.current_thread().name}")
-            del task  # it may refer to much
-
-    def _next_task(self) -> Task | None:
-        """Wait for a task; None when there is none to come, or this thread is one too many. Then it is counted out."""
-        bell = Bell()
-        while True:
-            task, stays = self._guard.run(partial(self._take, bell))
-            if task is not None or not stays:
-                return task
-            bell.sleep(None)
-
-    # Steps under the lock
-
-    def _put(self, task: Task) -> None:
-        if self._dismissed:
-            raise RuntimeError(f"{self.name} takes no more tasks: its last lease has ended")
-        self._tasks.append(task)
-        bell = next(reversed(self._idle), None)
-        if bell is not None:
-            bell.ring()  # before it is forgotten: an interrupt in between may have it rung once more, but not never
-            del self._idle[bell]
-
-    def _take(self, bell: Bell) -> tuple[Task | None, bool]:
-        """Return a task if there is one for this thread, and whether the thread is to stay and sleep on `bell`."""
-        self._idle.pop(bell, None)  # where an interrupted thread has rung it, and no more than that
-        surplus = len(self._threads) > self._wanted
-        if self._tasks and (self._dismissed or not surplus):
-            return self._tasks.popleft(), True
-        if self._dismissed or surplus:
-            self._threads.discard(threading.current_thread())
-            if self._dismissed and not self._threads:
-                process.unfinished.pop(self, None)
-                for over in self._awaited:
-                    over.ring()
-            return None, False
-        self._idle[bell] = None
-        return None, True
-
-    def _resize(self, number: int) -> None:
-        self._wanted = number
-        self._ring_all()
-        while not self._dismissed and len(self._threads) < number:
-            self._hire()
-
-    def _dismiss(self) -> None:
-        if self._threads or self._tasks:
-            process.unfinished[self] = None  # first, so that not even an interrupt lets a task be lost
-        self._dismissed = True
-        self._leaving |= self._threads
-        self._ring_all()
-
-    def _see_off(self, over: Bell) -> bool:
-        """Say whether there are threads left that do the last tasks; the last of them rings `over`."""
-        if self._tasks and not self._threads:
-            with suppress(RuntimeError):  # as at the end of the process
-                self._hire()
-        self._awaited.append(over)
-        self._leaving |= self._threads
-        return bool(self._threads)
-
-    def _ring_all(self) -> None:
-        for bell in self._idle:
-            bell.ring()
-        self._idle.clear()
-
-    def _hire(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"{self.name}-{next(self._numbers)}", daemon=True)
+    def _do_the_rest(self) -> None:
+        """Have the tasks done that are left when there is no thread."""
+        with self._lock:
+            self._wanted = self._size or 1
         try:
-            self._threads.add(thread)
-            thread.start()
-        except BaseException:
-            self._threads.discard(thread)
-            raise
+            self.start_thread()
+        except RuntimeError:  # as at the end of the process
+            self._do_all()
+
+    def _do_all(self) -> None:
+        parker = Parker()
+        while (task := self._take(parker)[0]) is not None:
+            do(task)
+
+    def _take(self, parker: Parker) -> tuple[Task | None, bool]:
+        """Return a task, if there is one for this thread, and whether it is to sleep until `parker` is woken."""
+        task = None
+        more = sleeps = False
+        with self._lock:
+            if self._taken < self._put:
+                task = self._tasks[self._taken]
+                del self._tasks[self._taken]
+                self._taken += 1
+                more = self._taken < self._put
+            elif self._shut:
+                self._wanted = 0  # there is nothing to do any more
+            elif self._size <= self._wanted:
+                self._idle[parker] = None
+                sleeps = True
+        if more:
+            self._wake_one()
+        return task, sleeps
+
+    def _wake_one(self) -> None:
+        for parker in self._idle.copy():
+            parker.unpark()
+            break
+
+    def _settle(self) -> None:
+        """Let the process end if everything is done."""
+        if self._shut and not self._size and self._taken == self._put:
+            registry.unfinished.pop(self, None)
+
+
+def do(task: Task) -> None:
+    """Do a task. Its own errors are in its future; what it raises is, say, a callback's exit."""
+    try:
+        task()
+    except BaseException as error:
+        report(error, f"thread {threading.current_thread().name}")
+    finally:
+        del task  # the frame of what it calls may be kept by its error, and knows this frame

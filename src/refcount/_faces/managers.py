@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, Never, Protocol, Self, TypeGuard, TypeVar, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, Never, Protocol, Self, TypeAlias, TypeGuard, TypeVar, overload
+from weakref import ref
 
-from refcount._faces.attributes import tracked
-from refcount._faces.demands import Demand, Tally
-from refcount._faces.roster import Roster
-from refcount._support.callables import name_of
+from refcount._faces.demands import Declaration, Demand, needs_attribute
+from refcount._faces.instances import ManagedInstances, hooked
+from refcount._support.callables import name_of, public
 from refcount._support.checks import check_callable
-from refcount._support.public import public
 from refcount._support.reporting import report
 
 T = TypeVar("T")
@@ -36,6 +36,10 @@ class Managing(Protocol[T_co]):
     def instances(self) -> tuple[T_co, ...]: ...
 
 
+Place: TypeAlias = "tuple[Mapping[str, object], str, demand[Any, Any]]"
+"""Where a demand was found: in the attributes of a class, and under which name."""
+
+
 @public
 class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembles
     """What managed instances may need of their `InstanceManager`, declared on its class.
@@ -48,7 +52,8 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
         needed_by: The name of an attribute, which demands when it exists and is neither None nor False; or a predicate,
             called with the instance.
         acquire: Called with the manager when the first instance comes to demand. If it raises, the instance is not
-            added. Others that it has added itself stay managed, but do not demand until they are looked at again.
+            added, nor are those that other threads would add to this demand meanwhile. Others that it has added itself
+            stay managed, but do not demand until they are looked at again.
         release: Called with the manager when none demands any more. What it raises goes to the caller, and the demand
             is over all the same. `acquire` and `release` alternate and never overlap; while one runs, other threads
             that would add to this demand or take from it wait.
@@ -131,19 +136,22 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
         release: Callable[[Any], object] | None = None,
         resource: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
-        self._needs = _needs_attribute(needed_by) if isinstance(needed_by, str) else needed_by
-        check_callable("what tells whether an instance demands", self._needs)
+        if isinstance(needed_by, str):
+            name, needs = needed_by, needs_attribute(needed_by)
+        else:
+            name, needs = name_of(needed_by), needed_by
+        check_callable("what tells whether an instance demands", needs)
         for what, hook in (("acquire", acquire), ("release", release), ("resource", resource)):
             if hook is not None:
                 check_callable(what, hook)
-        self._acquire = acquire
-        self._release = release
-        self._resource = resource
-        self._name = needed_by if isinstance(needed_by, str) else name_of(needed_by)
-        self.__doc__ = f"The managed instances that demand it, as `{self._name}` tells: a live, read-only set."
+        self._declaration: Declaration[Any, Any] = Declaration(name, needs, acquire, release, resource)
+        self.__doc__ = f"The managed instances that demand it, as `{name}` tells: a live, read-only set."
+        # Called with the dead reference, this is `pop(key, default)`.
+        _nowhere[id(self)] = ref(self, partial(_nowhere.pop, id(self)))
 
     def __set_name__(self, owner: type[object], name: str) -> None:
-        self._name = f"{owner.__qualname__}.{name}"
+        self._declaration.name = f"{owner.__qualname__}.{name}"
+        _nowhere.pop(id(self), None)
 
     @overload
     def __get__(self, instance: None, owner: type[InstanceManager[Any]], /) -> Self: ...
@@ -156,11 +164,10 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
     ) -> Self | Demand[Any, Any]:
         if instance is None:
             return self
-        instance._managed()  # pyright: ignore[reportPrivateUsage]  # the two classes are one thing
         try:
             return instance._demands[self]  # pyright: ignore[reportPrivateUsage]  # the two classes are one thing
         except KeyError:
-            raise TypeError(f"{self!r} was assigned to its class after {instance!r} was made") from None
+            return instance._find(self)  # pyright: ignore[reportPrivateUsage]  # the same
 
     def __set__(self, instance: object, value: Never, /) -> Never:
         raise AttributeError(f"{self!r} of {instance!r} cannot be set to {value!r}: it follows the managed instances")
@@ -169,18 +176,7 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
         raise AttributeError(f"{self!r} of {instance!r} cannot be deleted: it follows the managed instances")
 
     def __repr__(self) -> str:
-        return f"<demand {self._name}>"
-
-    def _tally_for(self, manager: InstanceManager[Any]) -> Tally[Any, Any, Any]:
-        """Return what counts this demand on `manager`."""
-        return Tally(
-            self._name,
-            self._needs,
-            self._resource or nullcontext,
-            self._acquire or _nothing,
-            self._release or _nothing,
-            manager,
-        )
+        return f"<demand {self._declaration.name}>"
 
 
 @public
@@ -195,7 +191,8 @@ class InstanceManager(Generic[T]):
     is no value, and nothing will be released. A demand begins when an instance is added that has it, or looked at again
     with `refresh`.
 
-    It can be neither copied nor pickled: a copy would share what it holds, or have lost it.
+    It can be neither copied nor pickled: a copy would share what it holds, or have lost it. If it is garbage-collected
+    while instances demand, the resources of its demands are closed, but no hook can run any more.
 
     Args:
         instances: What to manage from the start.
@@ -220,16 +217,22 @@ class InstanceManager(Generic[T]):
         (True, 2)
     """
 
-    _roster: Roster[T] | None = None
+    _instances: ManagedInstances[T] | None = None
     """None until `__init__` has run, which a subclass may forget to call."""
 
+    _declared: ClassVar[tuple[object, int, list[Place], list[Declaration[Any, Any]]]] = None, 0, [], []
+    """The class that was looked at, how many demands were late then, where its demands are, and what they say."""
+
+    _demands: Mapping[demand[Any, Any], Demand[T, Any]] = MappingProxyType({})
+    """The demands that were asked for on this manager."""
+
     def __init__(self, instances: Iterable[T] = ()) -> None:
-        tallies = {
-            demand: demand._tally_for(self)  # pyright: ignore[reportPrivateUsage]  # the two classes are one thing
-            for demand in _demands_of(type(self))
-        }
-        self._demands = {demand: Demand(tally) for demand, tally in tallies.items()}
-        self._roster = Roster(type(self).__qualname__, tuple(tallies.values()))
+        self._instances = ManagedInstances(
+            [
+                hooked(declaration, self) if declaration.hooked else (declaration, {}, None)
+                for declaration in _declared_by(type(self))
+            ]
+        )
         try:
             for instance in instances:
                 self.add_instance(instance)
@@ -241,10 +244,20 @@ class InstanceManager(Generic[T]):
                     report(error, f"removing {instance!r} from {self!r}")
             raise
 
-    def _managed(self) -> Roster[T]:
-        if self._roster is None:
+    def _managed(self) -> ManagedInstances[T]:
+        if self._instances is None:
             raise RuntimeError(f"{type(self).__qualname__}.__init__ has not called super().__init__() yet")
-        return self._roster
+        return self._instances
+
+    def _find(self, declared: demand[Any, V]) -> Demand[T, V]:
+        """Return what `declared` is on this manager."""
+        for declaration, members, leases in self._managed().demands:
+            if declaration is declared._declaration:  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+                # Each of the two is one step, so that all threads get the same object.
+                demands: dict[demand[Any, Any], Demand[T, Any]] = vars(self).setdefault("_demands", {})
+                return demands.setdefault(declared, Demand(declaration.name, members, leases))
+        _declare(type(self))  # if it had a class before this one, nothing has told that this one has it
+        raise TypeError(f"{declared!r} was assigned to its class after {self!r} was made")
 
     def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
         raise TypeError(
@@ -253,7 +266,8 @@ class InstanceManager(Generic[T]):
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__qualname__} of {0 if self._roster is None else len(self._roster)} instances>"
+        number = 0 if self._instances is None else len(self._instances.managed)
+        return f"<{type(self).__qualname__} of {number} instances>"
 
     @property
     def instances(self) -> tuple[T, ...]:
@@ -264,16 +278,16 @@ class InstanceManager(Generic[T]):
             >>> InstanceManager(["a", "b"]).instances
             ('a', 'b')
         """
-        return self._managed().instances
+        return tuple(self._managed().managed.copy().values())
 
     def __len__(self) -> int:
-        return len(self._managed())
+        return len(self._managed().managed)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.instances)
 
     def __contains__(self, instance: object) -> bool:
-        return instance in self._managed()
+        return id(instance) in self._managed().managed
 
     def add_instance(self, instance: T) -> None:
         """Manage `instance`, and meet what it demands.
@@ -291,7 +305,8 @@ class InstanceManager(Generic[T]):
             >>> manager.instances
             ('a', 'b')
         """
-        self._managed().add(instance)
+        if not (self._instances or self._managed()).add(instance):
+            raise ValueError(f"{instance!r} is managed by {type(self).__qualname__} already")
 
     def remove_instance(self, instance: T) -> None:
         """Manage `instance` no longer, and end what it demanded.
@@ -309,7 +324,8 @@ class InstanceManager(Generic[T]):
             >>> manager.instances
             ('b',)
         """
-        self._managed().remove(instance)
+        if not (self._instances or self._managed()).update(instance, remove=True):
+            raise ValueError(f"{instance!r} is not managed by {type(self).__qualname__}")
 
     def refresh(self, instance: T) -> None:
         """Look again at what `instance` demands; an attribute that is `tracked` sees to it by itself.
@@ -334,39 +350,45 @@ class InstanceManager(Generic[T]):
             >>> worker in manager.working
             True
         """
-        self._managed().refresh(instance)
+        if not (self._instances or self._managed()).update(instance):
+            raise ValueError(f"{instance!r} is not managed by {type(self).__qualname__}")
 
 
-def _needs_attribute(name: str) -> Callable[[object], bool]:
-    if not name.isidentifier():
-        raise ValueError(f"what tells whether an instance demands must be the name of an attribute, not {name!r}")
+# The demands of a class are found once. Nothing tells when a class gets another attribute; but a demand that was not
+# made in the body of a class is on no class yet, and as long as there is such a one, every class is looked at again.
 
-    def needs(instance: object) -> bool:
-        value: object = getattr(instance, name, None)
-        if isinstance(value, tracked):
-            raise TypeError(
-                f"{value!r} of {instance!r} is no value: @dataclass(slots=True) has put a slot in the place of what "
-                "tells of its changes, so leave slots=True out"
-            )
-        return value is not None and value is not False
+_nowhere: dict[int, ref[demand[Any, Any]]] = {}
+"""The demands that were found on no class, by their id."""
 
-    return needs
+_late = 0
+"""How many were found on a class that existed before them."""
 
 
-def _demands_of(manager: type[object]) -> list[demand[Any, Any]]:
-    """Return the demands of a class, inherited ones first; what a subclass has overridden is none."""
-    names = {name: None for owner in reversed(manager.__mro__) for name in vars(owner)}
-    found: list[demand[Any, Any]] = []
-    for name in names:
-        value: object = inspect.getattr_static(manager, name)
-        if _is_demand(value) and value not in found:
-            found.append(value)
-    return found
+def _declared_by(manager: type[InstanceManager[Any]]) -> list[Declaration[Any, Any]]:
+    """Return what the demands of a class say, inherited ones first."""
+    cls, late, places, declarations = manager._declared  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+    if cls is not manager or late != _late or _nowhere:
+        return _declare(manager)
+    for attributes, name, it in places:
+        if attributes.get(name) is not it:
+            return _declare(manager)
+    return declarations
+
+
+def _declare(manager: type[InstanceManager[Any]]) -> list[Declaration[Any, Any]]:
+    """Find the demands of a class; what a subclass has overridden is none."""
+    global _late
+    places: dict[demand[Any, Any], Place] = {}
+    owners = {name: vars(owner) for owner in reversed(manager.__mro__) for name in vars(owner)}
+    for name, attributes in owners.items():
+        value = attributes[name]
+        if _is_demand(value):
+            places.setdefault(value, (attributes, name, value))
+            _late += _nowhere.pop(id(value), None) is not None
+    declarations = [it._declaration for it in places]  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+    manager._declared = manager, _late, [*places.values()], declarations  # pyright: ignore[reportPrivateUsage]
+    return declarations
 
 
 def _is_demand(value: object) -> TypeGuard[demand[Any, Any]]:
     return isinstance(value, demand)
-
-
-def _nothing(_manager: object) -> None:
-    """Do nothing, for a hook that is not there."""

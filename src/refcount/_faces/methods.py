@@ -1,35 +1,43 @@
 """`refcounted_method`: methods whose calls give leases, with resources of its own for each instance.
 
-The instances know nothing of it: a family for each is kept in a `PerInstance`, by identity and weakly. A family does
-not keep its instance alive, and neither does an idle resource that nobody refers to; one that is not idle does, by the
-method that would have to run on to stop it.
+The instances know nothing of it: what belongs to each is kept in a `PerInstance`, by identity and weakly, and refers
+neither to the instance nor, but weakly, to the resources. A resource refers to the instance, by the method that is to
+run on to stop it; so a lease on it keeps the instance, and one that the instance itself keeps goes with it.
 """
+# pyright: reportPrivateUsage=false
+# As in `functions`: whether a resource is closed is looked at where it is stored.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
-from refcount._core.family import Family, Terms
-from refcount._core.per_instance import PerInstance
-from refcount._faces.arguments import Arguments, signature_of
-from refcount._faces.decoratable import Source, check_source
-from refcount._faces.protocols import SupportsEnter
-from refcount._faces.resource_function import Resource
-from refcount._support.callables import function_of, name_of, plain_name
+from refcount._core.family import Limits
+from refcount._core.lease import Lease
+from refcount._core.openers import Options
+from refcount._faces.arguments import Arguments, Source, check_source, signature_of
+from refcount._faces.functions import Calls, Resource
+from refcount._support.callables import function_of, name_of, plain_name, public
 from refcount._support.checks import check_callable, check_name
-from refcount._support.public import public
+from refcount._support.weak import NOBODY, PerInstance
 from refcount._support.wrapping import Wrapping
 
 if TYPE_CHECKING:
     from refcount._faces.signatures import (
+        CheckAndKeyOptions,
         CheckedKeyedMethodDecorator,
         CheckedMethodDecorator,
+        CheckOptions,
+        FunctionOptions,
         KeyedMethodDecorator,
+        KeyOptions,
         MethodDecorator,
+        PlainOptions,
+        SupportsEnter,
     )
 
 P = ParamSpec("P")
@@ -59,16 +67,16 @@ class ResourceMethod(Wrapping[P], Generic[P, T_co]):
         ((), <ResourceMethod Producer.feed>)
     """
 
-    def __init__(self, source: Source[T_co], arguments: Arguments, terms: Terms[T_co]) -> None:
+    __slots__ = ("_self_calls",)
+
+    def __init__(self, source: Source[T_co], arguments: Arguments, options: Options[T_co], limits: Limits) -> None:
         super().__init__(source)
-        self._self_arguments = arguments
-        self._self_source = source
-        self._self_new_family = partial(Family[T_co], arguments.name, terms)
-        self._self_families = PerInstance[Family[T_co]](arguments.name)
+        make: Callable[[], Calls[T_co]] = partial(Calls, source, arguments, options, limits)
+        self._self_calls: PerInstance[Calls[T_co]] = PerInstance(arguments.name, make)
         self._self_attribute = ""
 
     def __repr__(self) -> str:
-        return f"<ResourceMethod {self._self_arguments.name}>"
+        return f"<ResourceMethod {_calls_of(self).name}>"
 
     def __set_name__(self, owner: type[object], name: str) -> None:
         # A second name, or a second class (`@dataclass(slots=True)` makes one), is another way to the same method.
@@ -81,110 +89,136 @@ class ResourceMethod(Wrapping[P], Generic[P, T_co]):
     def __get__(self, instance: object, owner: type[object] | None = None, /) -> Self | Resource[P, T_co]:
         if instance is None:
             return self
-        return _Bound(
-            MethodType(cast("Callable[P, T_co]", self), instance),  # checkers see no `__call__` on it, on purpose
-            self._self_arguments,
-            self._self_families.get(instance, self._self_new_family),
-            MethodType(self._self_source, instance),
-        )
+        # What `_BoundMethod(self, instance)` comes to, in one call instead of three: this is on the way to every lease.
+        store: PerInstance[Calls[T_co]] = _calls_of(self)
+        entry = store.entries.get(id(instance))
+        bound: _BoundMethod[P, T_co] = _new(_BoundMethod)
+        bound.__func__ = self
+        bound.__self__ = instance
+        bound._self_calls = entry.value if entry is not None and entry() is instance else store.get(instance)
+        return bound
 
 
-class _Bound(Resource[P, T_co]):
-    """The method of one instance; made anew at each access, as methods are."""
+if TYPE_CHECKING:
 
-    if not TYPE_CHECKING:
+    class _Bound:
+        """What any bound method has, besides all that its function has."""
+
+else:
+
+    class _Bound:
+        """What any bound method has, besides all that its function has."""
+
+        __slots__ = ()
+
+        __class__ = property(lambda self: MethodType)
+        __wrapped__ = property(lambda self: MethodType(self.__func__, self.__self__))
+
+        def __getattr__(self, name):
+            if name == "__func__":
+                raise AttributeError(name)  # it is not made yet
+            try:
+                return getattr(self.__func__, name)
+            except AttributeError:
+                if name.startswith("_"):
+                    raise  # the repr would ask for the same, while it is being made
+                raise AttributeError(f"{self!r} has no attribute {name!r}", name=name, obj=self) from None
+
+        def __dir__(self):
+            own = (name for name in dir(type(self)) if not name.startswith("_"))
+            return sorted({*dir(self.__func__), "__func__", "__self__", "__wrapped__", *own})
 
         def __eq__(self, other, /):
-            return isinstance(other, _Bound) and self.__wrapped__ == other.__wrapped__
+            if not isinstance(other, _Bound):
+                return NotImplemented
+            return self.__self__ is other.__self__ and self.__func__ is other.__func__
 
         def __hash__(self):
-            return hash(self.__wrapped__)
+            return hash((id(self.__self__), self.__func__))
+
+        def __deepcopy__(self, memo):
+            return type(self)(self.__func__, copy.deepcopy(self.__self__, memo))
 
         def __reduce_ex__(self, protocol):
             return getattr, (self.__self__, self.__func__._self_attribute or self.__name__)
 
 
-# The options and their types are those of `refcounted_resource` in `_decorators`: keep the two lists alike. `Any` is
-# what the overloads say exactly, and the one implementation of all of them cannot.
+class _BoundMethod(_Bound, Resource[P, T_co]):
+    """The method of one instance; made anew at each access, as methods are."""
+
+    __slots__ = ("__func__", "__self__", "__weakref__", "_self_calls")
+
+    def __init__(self, function: ResourceMethod[P, T_co], instance: object, /) -> None:
+        self.__func__ = function
+        self.__self__ = instance
+        self._self_calls = _calls_of(function).get(instance)
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Lease[T_co]:
+        calls = self._self_calls
+        member = None
+        if not kwargs:
+            try:
+                member = calls.recall(args, NOBODY)()
+            except TypeError:  # which argument has no hash, `resource` tells
+                member = None
+        if member is None or member._machine.closed:
+            member = calls.resource(args, kwargs, self.__self__)
+        return Lease(member)
+
+    def _self_instance(self) -> object:
+        return self.__self__
+
+
+def _annotations_of(method: Any) -> object:
+    return method.__func__.__annotations__
+
+
+# Whoever asks a class for its annotations leaves an empty dict on it, which its instances would show instead.
+setattr(_BoundMethod, "__annotations__", property(_annotations_of))  # noqa: B010  # its type has no such attribute
+
+
+class _Text(str):
+    """A text that is an attribute of a class, while its instances show that of their function under the same name."""
+
+    attribute = ""
+
+    def __get__(self, bound: _BoundMethod[..., object] | None, owner: type) -> str:
+        text: str = self if bound is None else getattr(bound.__func__, self.attribute)
+        return text
+
+
+def _show_text_of_function(attribute: str) -> None:
+    text = _Text(getattr(_BoundMethod, attribute) or "")
+    text.attribute = attribute
+    setattr(_BoundMethod, attribute, text)
+
+
+_show_text_of_function("__doc__")
+_show_text_of_function("__module__")
+
+_new: Callable[[type[Any]], Any] = object.__new__
+
+# wrapt's way to what a proxy has of its own is long, and the slot itself knows a shorter one.
+_calls_of: Callable[[Any], PerInstance[Calls[Any]]] = vars(ResourceMethod)["_self_calls"].__get__
 
 
 @overload
 def refcounted_method(
-    source: Callable[Concatenate[S, P], SupportsEnter[T]],
-    /,
-    *,
-    linger: float = 0.0,
-    check: Callable[[T], bool] | None = None,
-    overlap: bool = False,
-    name: str | None = None,
-    key: Callable[P, Hashable] | None = None,
-    capacity: int | None = None,
-    when_full: Literal["wait", "raise"] = "wait",
+    source: Callable[Concatenate[S, P], SupportsEnter[T]], /, **options: Unpack[FunctionOptions[P, T]]
 ) -> ResourceMethod[P, T]: ...
 @overload
 def refcounted_method(
-    source: Callable[Concatenate[S, P], Iterator[T]],
-    /,
-    *,
-    linger: float = 0.0,
-    check: Callable[[T], bool] | None = None,
-    overlap: bool = False,
-    name: str | None = None,
-    key: Callable[P, Hashable] | None = None,
-    capacity: int | None = None,
-    when_full: Literal["wait", "raise"] = "wait",
+    source: Callable[Concatenate[S, P], Iterator[T]], /, **options: Unpack[FunctionOptions[P, T]]
 ) -> ResourceMethod[P, T]: ...
 @overload
-def refcounted_method(
-    source: None = None,
-    /,
-    *,
-    linger: float = 0.0,
-    check: None = None,
-    overlap: bool = False,
-    name: str | None = None,
-    key: None = None,
-    capacity: int | None = None,
-    when_full: Literal["wait", "raise"] = "wait",
-) -> MethodDecorator: ...
+def refcounted_method(source: None = None, /, **options: Unpack[PlainOptions]) -> MethodDecorator: ...
+@overload
+def refcounted_method(source: None = None, /, **options: Unpack[CheckOptions[T]]) -> CheckedMethodDecorator[T]: ...
+@overload
+def refcounted_method(source: None = None, /, **options: Unpack[KeyOptions[P]]) -> KeyedMethodDecorator[P]: ...
 @overload
 def refcounted_method(
-    source: None = None,
-    /,
-    *,
-    linger: float = 0.0,
-    check: Callable[[T], bool],
-    overlap: bool = False,
-    name: str | None = None,
-    key: None = None,
-    capacity: int | None = None,
-    when_full: Literal["wait", "raise"] = "wait",
-) -> CheckedMethodDecorator[T]: ...
-@overload
-def refcounted_method(
-    source: None = None,
-    /,
-    *,
-    linger: float = 0.0,
-    check: None = None,
-    overlap: bool = False,
-    name: str | None = None,
-    key: Callable[P, Hashable],
-    capacity: int | None = None,
-    when_full: Literal["wait", "raise"] = "wait",
-) -> KeyedMethodDecorator[P]: ...
-@overload
-def refcounted_method(
-    source: None = None,
-    /,
-    *,
-    linger: float = 0.0,
-    check: Callable[[T], bool],
-    overlap: bool = False,
-    name: str | None = None,
-    key: Callable[P, Hashable],
-    capacity: int | None = None,
-    when_full: Literal["wait", "raise"] = "wait",
+    source: None = None, /, **options: Unpack[CheckAndKeyOptions[P, T]]
 ) -> CheckedKeyedMethodDecorator[P, T]: ...
 @public
 def refcounted_method(
@@ -244,7 +278,8 @@ def refcounted_method(
         True
         stop
     """
-    terms = Terms(linger, check, overlap, capacity, when_full)
+    options: Options[Any] = Options(linger, check, overlap)
+    limits = Limits(capacity, when_full)
     check_name(WHAT, name)
     if key is not None:
         check_callable("key", key)
@@ -252,7 +287,7 @@ def refcounted_method(
     def decorate(source: Callable[..., Any]) -> object:
         check_source(WHAT, source)
         full_name = plain_name(source) if name is None else name
-        return ResourceMethod(source, Arguments(full_name, _without_instance(source), key), terms)
+        return ResourceMethod(source, Arguments(full_name, _without_instance(source), key), options, limits)
 
     return decorate if source is None else decorate(source)
 

@@ -13,10 +13,9 @@ from typing import Any, TypeVar, overload
 
 from refcount._core.lease import Lease
 from refcount._core.shared import SharedResource
-from refcount._faces.protocols import Uses1, Uses2, Uses3, Uses4, Uses5
-from refcount._support.callables import ASYNC_MANAGER_CODE, MANAGER_CODE, code_of, function_of, name_of
+from refcount._faces.signatures import Uses1, Uses2, Uses3, Uses4, Uses5
+from refcount._support.callables import ASYNC_MANAGER_CODE, MANAGER_CODE, code_of, function_of, name_of, public
 from refcount._support.checks import check_callable
-from refcount._support.public import public
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -182,7 +181,7 @@ def _refuse_no_function(thing: object) -> None:
         )
     # Without an import of it (and of wrapt, which is heavy) there can be none.
     wrapping = sys.modules.get("refcount._support.wrapping")
-    if wrapping is not None and isinstance(thing, wrapping.Wrapping):
+    if wrapping is not None and isinstance(thing, wrapping.Decorated):
         raise TypeError(
             f"@refcounted_resource or @refcounted_method must stand above @uses(...), not below it: {thing!r}"
         )

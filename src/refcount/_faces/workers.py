@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable
-from functools import partial
-from time import monotonic
 
-from refcount._core.locks import Guard
-from refcount._faces.staff import Staffed, one_for_each
-from refcount._support.callables import name_of
+from refcount._core.clock import monotonic
+from refcount._core.parking import Parker
+from refcount._faces.pool import PoolResource, ThreadPool, one_for_each
+from refcount._support.callables import name_of, public
 from refcount._support.checks import check_callable, check_timeout
-from refcount._support.public import public
 from refcount._support.reporting import report
 
 LONG_LIFE = 1.0
@@ -65,7 +62,7 @@ class StoppableThread(threading.Thread):
         if target is not None:
             check_callable("the target of a StoppableThread", target)
         super().__init__(name=name, daemon=daemon)
-        self.stopping: threading.Event = threading.Event()
+        self.stopping: threading.Event = StopEvent()
         self._stoppable_target = target
 
     def start(self) -> None:
@@ -141,7 +138,7 @@ class StoppableThread(threading.Thread):
 
 
 @public
-class WorkerGroup(Staffed["WorkerGroup"]):
+class WorkerGroup(PoolResource["WorkerGroup"]):
     """Threads that follow the usecount: as many workers as its consumers ask for. Its value is the group itself.
 
     With every lease that comes it grows at once. With every one that goes it asks workers to end, which they do when
@@ -193,12 +190,9 @@ class WorkerGroup(Staffed["WorkerGroup"]):
     ) -> None:
         check_callable("the target of a WorkerGroup", target)
         name = name_of(target) if name is None else name
-        self._crew: Crew | None = None
-        super().__init__(lambda: Crew(target, name), self._get_crew, workers=workers, name=name, linger=linger)
-
-    def _get_crew(self, crew: Crew) -> WorkerGroup:
-        self._crew = crew
-        return self
+        super().__init__(
+            lambda: WorkerPool(target, name), lambda _pool: self, workers=workers, name=name, linger=linger
+        )
 
     @property
     def threads(self) -> int:
@@ -210,121 +204,133 @@ class WorkerGroup(Staffed["WorkerGroup"]):
             >>> WorkerGroup(threading.Event.wait).threads
             0
         """
-        return 0 if self._crew is None else len(self._crew)
+        return 0 if self._pool is None else self._pool.threads
 
 
-class Crew:
+class StopEvent(threading.Event):
+    """An event that may be set while the same thread is in the middle of one of its methods.
+
+    A plain one would wait for its own lock when a finalizer sets it there, and for ever when it is used again after an
+    interrupt there. All that is different is the condition that it stands on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Private, but so `threading.Event.wait(event)`, called on the class, does the same as `event.wait()`.
+        self._cond = Waiters(self.is_set)
+
+
+class Waiters:
+    """What an event uses of `threading.Condition`, without a lock: who waits looks again when it can be woken.
+
+    Args:
+        is_set: Returns whether the event is set.
+    """
+
+    def __init__(self, is_set: Callable[[], bool]) -> None:
+        self._is_set = is_set
+        self._parkers: dict[Parker, None] = {}
+
+    def __enter__(self) -> None:
+        """Keep nobody out."""
+
+    def __exit__(self, *error: object) -> None:
+        """Let nobody in."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until the event is set, and say whether that came before `timeout` seconds were over."""
+        parker = Parker()
+        self._parkers[parker] = None
+        try:
+            return self._is_set() or parker.park(None if timeout is None else monotonic() + timeout)
+        finally:
+            self._parkers.pop(parker, None)
+
+    def notify_all(self) -> None:
+        """Wake all who sleep."""
+        for parker in self._parkers.copy():
+            parker.unpark()
+
+
+class StopRequest(StopEvent):
+    """The event that one call of a worker's target is handed, which is set when that call is to end.
+
+    Attributes:
+        made: Whether the pool has asked, even if it has taken that back: the target may have seen it before.
+    """
+
+    made = False
+
+
+class WorkerPool(ThreadPool):
     """The workers of one generation of a group.
 
     Args:
-        target: What each of them does.
-        name: Names them.
+        target: What each of them calls.
+        name: The beginning of their names.
     """
 
     def __init__(self, target: Callable[[threading.Event], object], name: str) -> None:
-        self.target = target
-        self._name = name
-        self._numbers = itertools.count(1)
-        self._workers: list[Worker] = []
-        self._leaving: list[Worker] = []
-        """Who was there at the dismissal; one that is counted out already may still be about to end."""
-        self._dismissed = False
-        # What a finalizer releases inside a step is left to another thread, since the last release waits for workers
-        # that may wait for the lock.
-        self._guard = Guard()
+        super().__init__(name)
+        self._target = target
 
-    def __len__(self) -> int:
-        return sum(worker.is_alive() for worker in self._workers.copy())  # none is in a forked child
+    def _reset(self) -> None:
+        super()._reset()
+        self._requests: dict[threading.Thread, StopRequest] = {}
 
-    def resize(self, number: int) -> None:
-        """Ask the youngest to end, or those who have not yet ended to stay and new ones to come."""
-        self._guard.run(partial(self._resize, number))
+    def make_thread(self, name: str) -> StoppableThread:
+        """Return a worker."""
+        return StoppableThread(lambda _stopping: self.run(), name=name)
 
-    def dismiss(self) -> None:
-        """Ask all to end, and wait for nobody."""
-        self._guard.run(self._ask_all_to_end)
-
-    def finish(self) -> None:
-        """Wait until all have ended, except the one who asks."""
-        for worker in self._leaving.copy():
-            worker.stop()
-
-    def keeps(self, worker: Worker, *, died: bool) -> bool:
-        """Say whether a worker whose target is over shall call it again; else it is none of the crew any more."""
-        return self._guard.run(partial(self._keeps, worker, died))
-
-    # Steps under the lock
-
-    def _resize(self, number: int) -> None:
-        if self._dismissed:
-            return
-        for worker in self._workers[number:]:
-            worker.stopping.set()
-        for worker in self._workers[:number]:
-            worker.recall()
-        while len(self._workers) < number:
-            worker = Worker(self, f"{self._name}-{next(self._numbers)}")
-            try:
-                self._workers.append(worker)
-                worker.start()
-            except BaseException:
-                worker.stopping.set()  # it may run all the same
-                self._strike(worker)
-                raise
-
-    def _ask_all_to_end(self) -> None:
-        self._dismissed = True
-        self._leaving += self._workers
-        for worker in self._workers:
-            worker.stopping.set()
-
-    def _keeps(self, worker: Worker, died: bool) -> bool:
-        if (died or worker.recalled) and not worker.stopping.is_set():
-            worker.recalled = False
-            return True
-        self._strike(worker)
-        return False
-
-    def _strike(self, worker: Worker) -> None:
-        if worker in self._workers:  # which one whose start was interrupted may be no more, or not yet
-            self._workers.remove(worker)
-
-
-class Worker(StoppableThread):
-    """One of a crew."""
-
-    def __init__(self, crew: Crew, name: str) -> None:
-        super().__init__(name=name)
-        self._crew = crew
-        self.recalled = False
-        """Whether it was asked to stay after it was asked to end; which of the two it has seen nobody knows."""
-
-    def recall(self) -> None:
-        """Ask it to stay, if it was asked to end."""
-        if self.stopping.is_set():
-            self.recalled = True
-            self.stopping.clear()
-
-    def run(self) -> None:
+    def work(self) -> None:
+        """Call the target; again when it has died, or came back because it was asked to and is wanted after all."""
+        worker = threading.current_thread()
         pause = 0.0
-        died = True
-        while self._stays(pause, died=died):
+        done = False
+        while not self.leaves(done=done):
+            request = self._hand_out_request(worker)
             began = monotonic()
-            died = self._dies()
+            died = self._dies(request)
             lived = monotonic() - began
             pause = 0.0 if not died or lived > LONG_LIFE else min(max(FIRST_PAUSE, 2 * pause), LAST_PAUSE)
+            if pause:
+                request.wait(pause)
+            self._requests.pop(worker, None)
+            done = not (died or request.made)
+            request.set()  # for others who wait for it: this call is over
 
-    def _stays(self, pause: float, *, died: bool) -> bool:
-        self.stopping.wait(pause)  # before the crew is asked, since it may be told to end meanwhile
-        return self._crew.keeps(self, died=died)
+    def tell(self) -> None:
+        """Ask the youngest to end if there are too many, and those who have not yet ended to stay if there are not."""
+        while (wanted := self._wanted) != self._tell_each(wanted):
+            pass  # somebody else has changed it, and may have told them before
 
-    def _dies(self) -> bool:
-        """Do what the crew does, and say whether that ended in an error."""
+    def _tell_each(self, wanted: int) -> int:
+        """Tell each worker whether it is one of as many as wanted; return how many are wanted afterwards."""
+        for place, worker in enumerate(self._threads.copy()):
+            request = self._requests.get(worker)
+            if request is None:
+                continue  # it is about to have one, and looks then
+            if place >= wanted:
+                request.made = True
+                request.set()
+            elif request.made:
+                request.clear()
+        return self._wanted
+
+    def _hand_out_request(self, worker: threading.Thread) -> StopRequest:
+        request = self._requests[worker] = StopRequest()
+        if isinstance(worker, StoppableThread):
+            worker.stopping = request
+        self.tell()  # it may be one too many already
+        return request
+
+    def _dies(self, request: StopRequest) -> bool:
+        """Call the target, and say whether that ended in an error."""
         try:
-            self._crew.target(self.stopping)
+            self._target(request)
         except SystemExit:
             return False
         except BaseException as error:
-            report(error, f"worker {self.name}")
+            report(error, f"worker {threading.current_thread().name}")
             return True
         return False

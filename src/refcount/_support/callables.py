@@ -1,4 +1,4 @@
-"""What a callable is called, and what it really is: behind `functools.partial`, `__call__`, and `contextlib`."""
+"""Callables: what they are called, what they really are (behind `functools.partial`, say), and what is public."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import cast
+from typing import TypeVar, cast
 
 
 def name_of(thing: object) -> str:
@@ -46,3 +46,25 @@ def function_of(source: object) -> Callable[..., object]:
         source = source.func
     function = source if inspect.isroutine(source) else type(source).__call__
     return cast("Callable[..., object]", function)
+
+
+_Public = TypeVar("_Public", bound=Callable[..., object])
+
+
+def public(obj: _Public) -> _Public:
+    """Make a class or function report `refcount` as its module, in reprs, tracebacks, documentation and pickles.
+
+    Pickle finds an object again by module and qualified name, so whatever is decorated must be importable from
+    `refcount` under that name; what was pickled then survives that a private module is renamed.
+
+    Two tools look a class up by its module and find the package: `doctest` (and `pytest --doctest-modules`) collects a
+    public class from `refcount/__init__.py`, not from the file that holds it, and `inspect.getsource` does not find it.
+
+    Args:
+        obj: A class or a function at the top level of a module.
+
+    Returns:
+        The same object.
+    """
+    obj.__module__ = "refcount"
+    return obj

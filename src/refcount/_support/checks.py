@@ -16,6 +16,14 @@ def check_callable(what: str, thing: object) -> None:
         raise TypeError(f"{what} must be callable, not {thing!r}")
 
 
+def check_hooks(what: str, factory: object, start: object, stop: object) -> None:
+    """Raise `TypeError` unless the factory, which `what` names, and the hooks that are given can be called."""
+    check_callable(what, factory)
+    for name, hook in (("start", start), ("stop", stop)):
+        if hook is not None:
+            check_callable(name, hook)
+
+
 def check_name(what: str, name: object) -> None:
     """Raise `TypeError` unless `name`, the name of `what`, is a string or None."""
     if name is not None and not isinstance(name, str):
@@ -29,9 +37,12 @@ def check_integer(what: str, number: object, *, least: int = 0) -> int:
         TypeError: It is no integer, or a truth value.
         ValueError: It is less than `least`.
     """
-    if isinstance(number, bool) or not isinstance(number, SupportsIndex):
+    if type(number) is int:  # nearly always, and the protocol below is slow to ask
+        exact = number
+    elif isinstance(number, bool) or not isinstance(number, SupportsIndex):
         raise TypeError(f"{what} must be an integer, not {number!r}")
-    exact = index(number)
+    else:
+        exact = index(number)
     if exact < least:
         raise ValueError(f"{what} must be {least} or more, not {exact}")
     return exact

@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Generic, ParamSpec
 
 P = ParamSpec("P")
 
+
 if TYPE_CHECKING:
 
-    class Wrapping(Generic[P]):
-        """A callable with the name, the signature and the documentation of the one that it wraps."""
+    class Decorated(Generic[P]):
+        """What has the name, the signature and the documentation of the function that it is made of."""
 
         __name__: str
         __qualname__: str
         __wrapped__: Callable[P, object]
+
+    class Wrapping(Decorated[P]):
+        """A callable that looks like the one that it wraps, in all that it has not of its own."""
 
         def __init__(self, wrapped: Callable[P, object]) -> None: ...
 
@@ -31,6 +35,27 @@ else:
     import wrapt
 
     _NOT_SO = inspect.CO_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+    class _Uncalled:
+        """The mistake of entering what is to be called first, which checkers refuse by themselves."""
+
+        __slots__ = ()
+
+        def __enter__(self):
+            name = self.__qualname__
+            raise TypeError(f"{name} is no context manager, what it returns is: write `with {name}(...):`")
+
+        __exit__ = __aexit__ = None  # so that `isinstance` says no to `AbstractContextManager` and its twin
+
+        def __str__(self):
+            return repr(self)
+
+    class Decorated(Generic[P], _Uncalled):
+        """What has the name, the signature and the documentation of the function that it is made of."""
+
+        # No annotations in its body, nor in those of the classes that derive from it: they would hide the function's.
+
+        __slots__ = ()
 
     class _Proxy(wrapt.BaseObjectProxy):
         """The part that differs at run time from what checkers see."""
@@ -43,13 +68,9 @@ else:
         def __call__(self, *args, **kwargs):
             raise TypeError(f"{self.__qualname__} is a method: get it from an instance, and call that")
 
-        def __enter__(self):
-            name = self.__qualname__
-            raise TypeError(f"{name} is no context manager, what it returns is: write `with {name}(...):`")
-
-        # So that `isinstance` says no to `AbstractContextManager`, `Sized`, `Container`, `Iterable` and their kin, at
-        # the price of what `len` says.
-        __exit__ = __aexit__ = __len__ = __contains__ = __iter__ = None
+        # So that `isinstance` says no to `Sized`, `Container`, `Iterable` and their kin, at the price of what `len`
+        # says.
+        __len__ = __contains__ = __iter__ = None
 
         def __getattr__(self, name):
             try:
@@ -72,9 +93,6 @@ else:
         def __hash__(self):
             return object.__hash__(self)
 
-        def __str__(self):
-            return repr(self)
-
         def __copy__(self):
             return self
 
@@ -85,5 +103,8 @@ else:
         def __reduce_ex__(self, protocol):
             return self.__qualname__  # as a function does: pickle looks it up again, and sees that it is the same
 
-    class Wrapping(Generic[P], _Proxy):
-        """A callable with the name, the signature and the documentation of the one that it wraps."""
+    class Wrapping(Decorated[P], _Proxy):
+        """A callable that looks like the one that it wraps, in all that it has not of its own."""
+
+        def __init__(self, wrapped):
+            _Proxy.__init__(self, wrapped)

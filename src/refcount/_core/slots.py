@@ -1,0 +1,321 @@
+"""`Capacity`: how much of a family may be up at once; and `Slot`: what each of its resources asks before it starts.
+
+The threads' side of `room`, which has the facts and decides; `evictions` says who is stopped to make room. A thread
+that has to wait does what the room asks of it: it looks which keys linger, stops some of them in place of their timer,
+or sleeps until it is woken. All of that happens in the thread that waits, and outside the lock.
+
+What the driver owes. `enter` comes before a start; `leave` when the generation has stopped, before anybody sees that it
+has (else a newcomer of the same key could enter as if the key had not left), and whenever `enter` or the start has
+failed and nobody takes the start over. `leave` may come at any time and more than once. A generation that was given up
+while it waited has left as well, and comes in again at the end of the line: who gives a start up looks after `enter`
+whether it is still wanted, and leaves if not. A generation is known by its `id`, and nothing here keeps it alive: the
+driver does, until it has left.
+
+Waiting for oneself. A thread inside a hook of a key may need a key which can only enter when that hook is over; it gets
+`ReentrantError` instead. That is so when it is making room for another key that is still in line (the stop of an
+evicted key runs in there), and when not everybody up to its own place in line could enter even if all keys had left but
+those whose hooks this thread is inside of. If it fits at once all the same, it enters before those in line, who would
+wait for that hook anyway. The answer cannot change for the worse while the thread sleeps: it gets into no other hook
+meanwhile, nobody comes in line before it, and no place further down its own stack is in line any more.
+
+Locks. The lock is a leaf: nothing else is taken under it but what threads sleep on, and no hook or driver is called. A
+finalizer may come in the middle of a step, and leave a generation; the thread that has the lock leaves that to the
+timer thread, and so it does with the stop of whatever the finalizer gives back. An interrupt in a step that gives
+something back is answered by doing it again.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from functools import partial
+from operator import index
+from typing import TYPE_CHECKING, Generic, Literal, SupportsFloat, SupportsIndex, TypeVar
+from weakref import ref
+
+from refcount._core.clock import clocks, monotonic
+from refcount._core.evictions import Driver, Idle, Key, Place
+from refcount._core.registry import registry
+from refcount._core.room import Room, Step
+from refcount._errors import CapacityError, ClosedError, ReentrantError
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+G = TypeVar("G")
+R = TypeVar("R")
+
+
+FEW = 8
+"""How many keys are looked at first to find one that does not wait for this thread; mostly one of them is enough."""
+
+
+class Capacity(Generic[G]):
+    """The room of one family. `G` is what its drivers have for generations; it must take weak references.
+
+    Args:
+        family: Names the family in errors.
+        limit: How much its keys may weigh together that are not idle.
+        when_full: Whether a newcomer waits or gets `CapacityError` when all are in use.
+    """
+
+    def __init__(self, family: str, limit: float, when_full: Literal["wait", "raise"] = "wait") -> None:
+        self.family = family
+        self.limit = limit
+        self._room: Room[G] = Room(limit, patient=when_full == "wait")
+        self._renew_lock()
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.RLock()
+        # Private, but what `threading.Condition` asks too; from the type's dict, since its stub does not show it.
+        self._owned: Callable[[], bool] = vars(type(self._lock))["_is_owned"].__get__(self._lock)
+
+    def slot(self, weight: float = 1) -> Slot[G]:
+        """Return a new slot, for one resource.
+
+        Raises:
+            TypeError: The weight is no number.
+            ValueError: It is negative, infinite or NaN, or more than the capacity.
+        """
+        exact = exact_weight(weight)
+        if exact > self.limit:
+            raise ValueError(f"a weight of {weight!r} is more than the capacity of {self.family}, {self.limit}")
+        return Slot(self, exact)
+
+    def close(self) -> None:
+        """Let nobody in any more; those who wait get `ClosedError`."""
+        self._do(self._room.close)
+
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child, where nothing runs and nobody waits."""
+        self._renew_lock()
+        registry.stepping.clear()
+        self._room.reset()
+
+    # What slots do
+
+    def enter(self, slot: Slot[G], generation: G, by: object, deadline: float | None) -> None:
+        """See `Slot.enter`."""
+        if self._owned():
+            raise ReentrantError(f"{slot.name} cannot start in a finalizer in the middle of a step of {self.family}")
+        ticket = id(generation)
+        if self._step(lambda: self._room.admit(slot, ticket)):
+            return
+        place = Place(slot, ticket, by)
+        try:
+            self._wait(slot, place, deadline)
+        except BaseException:
+            self._do(partial(self._room.retire, place))  # at once; if an interrupt keeps it from that, `leave` does it
+            raise
+
+    def leave(self, slot: Slot[G], generation: G) -> None:
+        """See `Slot.leave`."""
+        self._do(lambda: self._room.leave(slot, id(generation)))
+
+    def lingers(self, slot: Slot[G], generation: G) -> None:
+        """See `Slot.lingers`."""
+        if self._owned():
+            clocks.thread.lost(partial(self.lingers, slot, generation))
+            return
+        try:
+            self._tell(slot, generation)
+        except BaseException:
+            self._tell(slot, generation)
+            raise
+
+    def _tell(self, slot: Slot[G], generation: G) -> None:
+        driver = slot.driver()
+        left = None if driver is None else driver.resting_since(generation)
+        if left is not None:
+            self._do(partial(self._room.rests, slot, id(generation), left, ref(generation)))
+
+    def refuse(self, slot: Slot[G]) -> None:
+        """See `Slot.refuse`."""
+        self._do(partial(self._room.refuse, slot))
+
+    def _do(self, step: Callable[[], None]) -> None:
+        """Run a step that gives something back or tells of something; an interrupt does not lose it.
+
+        A finalizer that comes in the middle of another step leaves it to the timer thread.
+        """
+        if self._owned():
+            clocks.thread.lost(partial(self._do, step))
+            return
+        try:
+            self._step(step)
+        except BaseException:
+            self._step(step)
+            raise
+
+    def _step(self, step: Callable[[], R]) -> R:
+        by = threading.get_ident()
+        within_another = by in registry.stepping
+        with self._lock:
+            registry.stepping[by] = None
+            try:
+                return step()
+            finally:
+                if not within_another:
+                    del registry.stepping[by]
+
+    # Waiting
+
+    def _wait(self, slot: Slot[G], place: Place[G], deadline: float | None) -> None:
+        """Do what is to be done until the generation at `place` is inside."""
+        while True:
+            hurried = deadline is not None and monotonic() >= deadline
+            step = self._step(partial(self._room.advance, place, hurried=hurried))
+            if step is Step.GO:
+                return
+            if step is Step.LOOK:
+                self._look(place)
+            elif step is Step.STOP:
+                self._stop_next(place)
+            elif step is Step.CHECK:
+                self._refuse_to_wait_for_itself(slot, place)
+                place.checked = True
+            elif step is not Step.SLEEP:
+                raise self._error(step, slot, place)
+            elif hurried:
+                raise TimeoutError(f"{slot.name} could not start before the timeout was over: {self._full(slot)}")
+            else:
+                place.sleeper.park(deadline)
+
+    def _look(self, place: Place[G]) -> None:
+        """See since when those linger that were taken from the heap."""
+        seen = [(idle, _resting_since(idle)) for idle in place.unseen]
+        self._step(partial(self._room.sort_out, place, seen))
+
+    def _stop_next(self, place: Place[G]) -> None:
+        """Stop the next victim, if it still lingers."""
+        for idle in place.victims[-1:]:
+            driver, generation = idle.key.driver(), idle.generation()
+            if driver is not None and generation is not None:
+                driver.evict(generation)
+        self._step(partial(self._room.stopped, place))
+
+    def _refuse_to_wait_for_itself(self, slot: Slot[G], place: Place[G]) -> None:
+        """Raise `ReentrantError` if this thread would wait for itself; it may enter at once instead."""
+        own: dict[Key[G], bool] = {}
+        most = FEW
+        while True:
+            fine, unknown, whole = self._step(partial(self._room.could_enter, place, own, most))
+            if fine:
+                return
+            for key in unknown:
+                # Here is the place to count those keys as well that this thread holds by leases it has entered.
+                own[key] = _works_here(key) or key in self._room.nearest(place)
+            if not unknown and whole:
+                raise self._would_wait_for_itself(slot, place, [key for key in own if own[key]])
+            if not unknown:
+                most *= 4
+
+    def _error(self, step: Step, slot: Slot[G], place: Place[G]) -> Exception:
+        """Return why a generation cannot enter."""
+        if step is Step.FULL:
+            return CapacityError(f"{slot.name} cannot start: {self._full(slot)}")
+        if step is Step.NESTED:
+            return self._would_wait_for_itself(slot, place, self._room.nearest(place))
+        return ClosedError(f"{slot.name if slot.refused else self.family} is closed")
+
+    def _would_wait_for_itself(self, slot: Slot[G], place: Place[G], own: list[Key[G]]) -> ReentrantError:
+        """Return the error of a thread that would wait for a key of its own."""
+        nearest = self._room.nearest(place)  # their drivers say that it works there, since it has claimed their starts
+        hooks = [key for key in own if key not in nearest and _works_here(key)]
+        where = "a hook of" if hooks else "what makes room for"
+        names = ", ".join(map(_name_of, hooks or own))
+        return ReentrantError(f"{slot.name} inside {where} {names} would wait for itself: {self._full(slot)}")
+
+    def _full(self, slot: Slot[G]) -> str:
+        if slot.weight == 1:
+            return f"{self.family} has a capacity of {self.limit}, and none of its keys lingers"
+        return (
+            f"{self.family} has a capacity of {self.limit}, and not enough of its keys linger "
+            f"for a weight of {float(slot.weight):g}"
+        )
+
+
+class Slot(Key[G]):
+    """What one resource of a bounded family asks before it starts; made by `Capacity.slot`."""
+
+    __slots__ = ("_capacity",)
+
+    def __init__(self, capacity: Capacity[G], weight: int | Fraction) -> None:
+        super().__init__(weight)
+        self._capacity = capacity
+
+    def attach(self, driver: Driver[G]) -> None:
+        """Belong to the resource that `driver` drives, without keeping it alive."""
+        self.driver = ref(driver)
+
+    @property
+    def name(self) -> str:
+        """Names the resource in errors."""
+        return _name_of(self)
+
+    def enter(self, generation: G, by: object, deadline: float | None) -> None:
+        """Return when `generation` is inside, so that it may start; at once if it is.
+
+        Called outside every lock. What it has of the room, or its place in line if this raises, is taken away by
+        `leave`; another thread that calls this for the same generation, after the first one has returned, takes it
+        over.
+
+        Args:
+            generation: What is to start.
+            by: The calling thread.
+            deadline: When to give up, as `monotonic()` says it.
+
+        Raises:
+            CapacityError: There is no room, and nobody is to wait.
+            TimeoutError: The deadline has passed.
+            ClosedError: The family was closed, or the resource by force.
+            ReentrantError: Only this very thread could make room.
+        """
+        self._capacity.enter(self, generation, by, deadline)
+
+    def leave(self, generation: G) -> None:
+        """Take `generation` for gone: it has stopped or failed, waits no more, or was given up. May be repeated."""
+        self._capacity.leave(self, generation)
+
+    def lingers(self, generation: G) -> None:
+        """Take note that `generation` has begun to linger, so that it may be stopped for others; outside every lock."""
+        self._capacity.lingers(self, generation)
+
+    def refuse(self) -> None:
+        """Let nobody wait for this resource any more: it was closed by force."""
+        self._capacity.refuse(self)
+
+
+def exact_weight(weight: object) -> int | Fraction:
+    """Return `weight` as a number that can be added up without loss.
+
+    Raises:
+        TypeError: It is no number, or a truth value.
+        ValueError: It is negative, infinite or NaN.
+    """
+    if isinstance(weight, bool) or not isinstance(weight, int | float | SupportsFloat | SupportsIndex):
+        raise TypeError(f"a weight must be a number, not {weight!r}")
+    number = index(weight) if isinstance(weight, SupportsIndex) else float(weight)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"a weight must be finite and 0 or more, not {weight!r}")
+    if isinstance(number, int) or number.is_integer():
+        return int(number)
+    from fractions import Fraction  # imported by those who need it
+
+    return Fraction(number)
+
+
+def _resting_since(idle: Idle[G]) -> float | None:
+    driver, generation = idle.key.driver(), idle.generation()
+    return None if driver is None or generation is None else driver.resting_since(generation)
+
+
+def _works_here(key: Key[G]) -> bool:
+    driver = key.driver()
+    return driver is not None and driver.works_here()
+
+
+def _name_of(key: Key[G]) -> str:
+    driver = key.driver()
+    return "a resource that is gone" if driver is None else driver.name

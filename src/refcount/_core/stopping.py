@@ -1,0 +1,396 @@
+"""`Stoppable`: everything about one resource that needs no lease: how it stops, lingers, closes, forks and ends.
+
+What is owed after a step (a start, a check, a stop) is what the step returned, and stands in the machine as a claim of
+this thread. On any error the way out looks whether it still does: then it does what is owed, or gives the claim up by a
+store that cannot fail, and whoever comes next takes it.
+"""
+# pyright: reportPrivateUsage=false
+# What sleepers and machines have of each other is private because users have leases, which sleep, in their hands.
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Callable
+from functools import partial
+from threading import get_ident
+from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import ref
+
+from refcount._core.clock import clocks
+from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation, Slot
+from refcount._core.machine import Machine
+from refcount._core.openers import Name, own_error, text_of
+from refcount._core.parking import Watcher
+from refcount._core.registry import registry
+from refcount._errors import ClosedError, ReentrantError, RefcountError
+from refcount._support.reporting import note, report
+
+if TYPE_CHECKING:
+    from refcount._core.observing import Observers
+    from refcount._core.openers import Life, Options
+
+T_co = TypeVar("T_co", covariant=True)
+
+_OVER = object()
+
+
+class Stoppable(Generic[T_co]):
+    """One resource, driven by threads, less its consumers."""
+
+    __slots__ = ("__weakref__", "_anchored", "_forks", "_lives", "_machine", "_name", "_observers", "_options", "_slot")
+
+    def _setup(
+        self,
+        lives: Callable[[], Life[T_co]],
+        name: Name,
+        options: Options[T_co],
+        slot: Slot | None = None,
+        *,
+        anchored: bool = True,
+    ) -> None:
+        """Make it ready.
+
+        Args:
+            lives: Makes what a generation starts and stops.
+            name: Names it in errors, warnings and reports.
+            options: What else was said of it.
+            slot: Asked for a place before each start.
+            anchored: Whether what was started is kept alive until it has stopped, so that the garbage collector closes
+                no generator in place of its stop. Not where it refers to the object that the resource belongs to:
+                then a lease that this very object keeps would never be found lost.
+        """
+        self._anchored = anchored
+        self._lives = lives
+        self._name = name
+        self._options = options
+        self._slot = slot
+        self._observers: Observers | None = None
+        self._forks = registry.forks
+        self._machine: Machine[T_co] = Machine(
+            threading.Lock(),
+            linger=options.linger,
+            checked=options.check is not None,
+            overlap=options.overlap,
+            exclusive=options.exclusive,
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether it refuses newcomers for good."""
+        return self._machine.closed
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it runs, and nothing of it is held."""
+        return self._seen().idle
+
+    def _seen(self) -> Machine[T_co]:
+        """Return the machine to look at, which may be the parent process's no longer."""
+        if self._forks != registry.forks:
+            self.reset_after_fork()
+        return self._machine
+
+    @property
+    def name(self) -> str:
+        """What it is called in errors, warnings and reprs."""
+        return text_of(self._name)
+
+    def _by(self) -> int:
+        """Return what this thread is known by, when it is to do anything but join or leave what runs."""
+        if threading.get_ident is not get_ident:
+            raise RefcountError(
+                "refcount was imported before gevent or eventlet has patched `threading`, so that it takes all "
+                "greenlets of a thread for one: import it afterwards"
+            )
+        if self._forks != registry.forks:
+            self.reset_after_fork()
+        while registry.strays:
+            lease, lose = registry.strays.popitem()
+            lose(lease)
+        return get_ident()
+
+    def _refuse_reentry(self, what: str, by: int) -> None:
+        """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
+        if self._machine.works(by):
+            current = self._machine.current
+            number = "" if current is None else f" (generation {current.number})"
+            raise ReentrantError(
+                f"{what} of {self.name} inside its own start, stop or check{number} would wait for itself"
+            )
+
+    # Stopping
+
+    def _stop(self, generation: Generation[T_co], by: int, *, report_errors: bool) -> None:
+        """Run the stop that this thread has claimed, or see that somebody will, whatever interrupts it."""
+        life, machine = generation.life, self._machine
+        if life is not None and life.gi_running:
+            return  # further down on this thread's own stack
+        if registry.stepping and by in registry.stepping:  # a finalizer's, in the middle of a family's step
+            machine.disown(generation, by)
+            clocks.thread.lost(partial(self._mend, generation))
+            return
+        failure: Exception | None = None
+        try:
+            if life is not None and life.gi_suspended:
+                failure = self._end(life)
+            if self._slot is not None:
+                self._slot.leave(generation)
+            machine.stopped(generation)
+            if self._anchored:
+                registry.lives.pop(life, None)
+            if generation.alarm is not None:
+                generation.alarm.cancel()  # it may be due much later, and would keep the value until then
+            self._ended()
+        except BaseException:
+            if generation in machine.working and machine.working[generation] == by:
+                del machine.working[generation]
+            self._mend(generation)
+            raise
+        if failure is not None:
+            try:
+                self._stop_failed(failure, generation, report_errors=report_errors)
+            finally:
+                del failure  # it refers to this frame
+
+    def _end(self, life: Life[object]) -> Exception | None:
+        """Run the stop; return what it raised."""
+        try:
+            value = next(life, _OVER)
+            if value is _OVER:
+                return None
+            life.close()
+            raise RuntimeError(f"{self.name} yielded a second value, {value!r}: a resource yields exactly once")
+        except Exception as error:
+            if life.gi_suspended:
+                raise  # it has not begun: the stack was full
+            return own_error(error, life)
+
+    def _mend(self, generation: Generation[T_co]) -> None:
+        """After an interrupt: run a stop of `generation` that is owed, and repeat what others are to be told of it.
+
+        If this is interrupted as well, it is left to the timer thread.
+        """
+        by, machine = get_ident(), self._machine
+        try:
+            owed = generation.phase is STOPPING and machine.working.get(generation) == by
+            if owed or machine.claim(generation, by):
+                self._stop(generation, by, report_errors=True)
+            if generation.lingers and self._slot is not None:
+                self._slot.lingers(generation)  # which it may not have been told; harmless when repeated
+            self._ended()
+        except BaseException:
+            if generation in machine.working and machine.working[generation] == by:
+                del machine.working[generation]
+            clocks.thread.lost(partial(self._mend, generation))
+            raise
+
+    def _stop_failed(self, failure: Exception, generation: Generation[T_co], *, report_errors: bool) -> None:
+        note(failure, f"while stopping {self.name}, generation {generation.number}")
+        try:
+            if not report_errors:
+                raise failure
+            report(failure, f"the stop of {self.name}, generation {generation.number}")
+        finally:
+            del failure
+
+    def _ended(self) -> None:
+        """Something has started, failed, stopped or been given up: who waits shall look."""
+        machine = self._machine
+        if machine.current is None and not machine.detached:
+            registry.active.pop(id(self), None)
+            if not machine.idle:  # another thread has just begun a start, and put it in
+                registry.active[id(self)] = ref(self)
+        if machine.sleepers:
+            self._wake_sleepers()
+
+    def _wake_sleepers(self) -> None:
+        for hold in self._machine.sleepers.copy():
+            hold._wake()
+
+    # Lingers
+
+    def _set_alarm(self, generation: Generation[T_co], due: float) -> Alarm:
+        """Have the linger of `generation` looked at when it is due; it keeps the resource alive until then."""
+        if registry.ending:
+            return FiredAlarm()
+        registry.watch_exit()
+        try:
+            return clocks.clock.at(due, partial(self._expire, generation))
+        except RuntimeError as error:
+            warnings.warn(
+                f"{self.name} cannot linger, for there is no timer thread: {error}", RuntimeWarning, stacklevel=2
+            )
+            return FiredAlarm()
+
+    def _expire(self, generation: Generation[T_co]) -> None:
+        """Look whether the linger of `generation` is over; called by its alarm."""
+        by = get_ident()
+        try:
+            # An alarm that is never due goes off when its clock is left, and nothing lingers on that any more.
+            now = clocks.clock.now() if self._machine.linger < math.inf else math.inf
+            owed = self._machine.expire(generation, now, by)
+            if isinstance(owed, Generation):
+                self._stop(owed, by, report_errors=True)
+            elif owed is not None:
+                generation.alarm = alarm = self._set_alarm(generation, owed)
+                if alarm.fired:
+                    self._flush(report_errors=True)
+                elif generation.phase is not UP:
+                    alarm.cancel()  # it was stopped meanwhile, by a thread that did not see this alarm
+        except BaseException:
+            self._mend(generation)
+            raise
+
+    def _flush(self, *, report_errors: bool = False) -> bool:
+        """Stop what lingers; say whether there was something."""
+        by = self._by()
+        current = self._machine.current
+        try:
+            owed = self._machine.flush(by)
+            if owed is not None:
+                self._stop(owed, by, report_errors=report_errors)
+            return owed is not None
+        except BaseException:
+            if current is not None:
+                self._mend(current)
+            raise
+
+    # What a bounded family asks
+
+    def resting_since(self, generation: Generation[object]) -> float | None:
+        """Return since when `generation` lingers; else who leaves it last tells the slot."""
+        current = self._machine.current
+        return self._machine.disarm(current) if current is not None and current is generation else None
+
+    def evict(self, generation: Generation[object]) -> None:
+        """Stop `generation` if it lingers, for another key."""
+        if generation is self._machine.current:
+            self._flush(report_errors=True)
+
+    def works_here(self) -> bool:
+        """Return whether this thread is inside a hook of the resource."""
+        return self._machine.works(get_ident())
+
+    # What comes from outside
+
+    def _condemn(self, generation: Generation[T_co], by: int, *, report_errors: bool) -> None:
+        """Let no newcomer have `generation`; give up its start if that still runs, and stop it if nobody has it."""
+        try:
+            owed = self._machine.condemn(generation, by)
+            if generation.alarm is not None:
+                generation.alarm.cancel()
+            if generation.given_up and self._slot is not None:
+                self._slot.leave(generation)
+            if owed is not None:
+                self._stop(owed, by, report_errors=report_errors)
+            else:
+                self._ended()
+        except BaseException:
+            self._mend(generation)
+            raise
+
+    def _forget(self, generation: Generation[T_co]) -> bool:
+        """Take `generation` for gone, whatever becomes of it."""
+        try:
+            found = self._machine.forget(generation)
+            if generation.alarm is not None:
+                generation.alarm.cancel()
+            if self._slot is not None:
+                self._slot.leave(generation)
+            self._ended()
+        except BaseException:
+            self._mend(generation)
+            raise
+        return found
+
+    def _shut(self, *, force: bool) -> None:
+        """Refuse newcomers for good, and wait for nobody."""
+        by = self._by()
+        machine = self._machine
+        current = machine.current
+        try:
+            owed = machine.close(by, force=force)
+            if force and self._slot is not None:
+                self._slot.refuse()
+            if machine.sleepers:
+                self._wake_sleepers()
+            if owed is not None:
+                self._stop(owed, by, report_errors=False)
+            elif current is not None and current.alarm is not None:
+                current.alarm.cancel()
+        except BaseException:
+            if current is not None:
+                self._mend(current)
+            raise
+        finally:
+            if force:
+                self._expel(by)
+
+    def _expel(self, by: int) -> None:
+        """Stop everything that is up, whoever holds it; errors are reported."""
+        for generation in self._machine.generations:
+            try:
+                if self._machine.expel(generation, by):
+                    self._stop(generation, by, report_errors=True)
+            except BaseException:
+                self._mend(generation)
+                raise
+
+    def _wait_until(self, reached: Callable[[], bool], deadline: float | None) -> bool:
+        """Sleep until something is true of the machine, and say whether that came before `deadline`."""
+        watcher: Watcher[T_co] = Watcher()
+        try:
+            return watcher.watch(self._machine, reached, deadline)
+        finally:
+            self._machine.sleepers.pop(watcher, None)
+
+    def _wait_quiet(self, deadline: float | None) -> bool:
+        """Wait until nothing runs, and say whether that came before `deadline`."""
+        return self._wait_until(lambda: not self._machine.running, deadline)
+
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(f"{self.name} is closed")
+
+    # Observers
+
+    def _tell_observers(self) -> None:
+        observers = self._observers
+        if observers is not None:
+            observers.tell(self._machine.noted)
+
+    # The process
+
+    def end_linger(self) -> None:
+        """Stop what lingers; an error of that is reported."""
+        self._flush(report_errors=True)
+
+    def wait_for_stops(self) -> None:
+        """Wait until no stop runs."""
+        machine = self._machine
+        self._wait_until(lambda: all(g.phase is not STOPPING for g in machine.generations), None)
+
+    def stop_at_exit(self) -> None:
+        """Stop what is up, whoever holds it."""
+        self.wait_for_stops()
+        usecount = self._machine.usecount
+        try:
+            if usecount:
+                leases = "1 lease" if usecount == 1 else f"{usecount} leases"
+                warnings.warn(f"{self.name} is still held at exit, by {leases}", ResourceWarning, stacklevel=2)
+        finally:
+            self._expel(get_ident())
+
+    def reset_after_fork(self) -> tuple[()]:
+        """Begin anew in a forked child; what runs for the parent must never be left here."""
+        machine = self._machine
+        for generation in machine.generations:
+            generation.phase = FORGOTTEN
+            generation.quick = False
+            registry.keep_for_ever(generation)
+        machine.reset(threading.Lock())
+        if self._observers is not None:
+            self._observers.reset()
+        self._forks = registry.forks
+        return ()

@@ -1,0 +1,169 @@
+"""`tracked`: an attribute whose changes are noticed by those who watch the instance."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Generic, Protocol, Self, TypeVar, overload
+from weakref import ref
+
+from refcount._support.callables import public
+from refcount._support.reporting import report
+from refcount._support.weak import PerInstance
+
+T = TypeVar("T")
+
+
+class Watcher(Protocol):
+    """Someone who wants to know when a tracked attribute of an instance changes."""
+
+    def look_again(self, instance: object) -> None:
+        """Be told that a tracked attribute of `instance` was set or deleted."""
+        ...
+
+
+_watchers: PerInstance[dict[int, ref[Watcher]]] = PerInstance("tracked")
+
+_classes: dict[int, tuple[bool, ref[type[object]]]] = {}
+"""Of each class that was asked about, by its id: whether its instances have tracked attributes. A class need not be
+hashable, and is not kept alive."""
+
+
+@public
+class tracked(Generic[T]):  # read like `property`, which it resembles
+    """A plain attribute whose changes every `InstanceManager` of the instance notices by itself.
+
+    When it is set or deleted, each manager looks again at what the instance demands, before the assignment returns.
+    What a hook of the manager raises then comes out of the assignment, and the attribute is set all the same.
+
+    The value is kept in the `__dict__` of the instance, so that it is copied and pickled like any other; a class that
+    has `__slots__` needs `__dict__` and `__weakref__` among them.
+
+    A dataclass may have it as a field, `needs_gpu: tracked[bool] = tracked()`, which may be left out when an instance
+    is made. Then the attribute is missing until it is set; `repr` and `==` of a dataclass ask for it. It cannot be a
+    field of a dataclass with `slots=True`, which makes a class without it.
+
+    Raises:
+        TypeError: When an instance is asked, and has no `__dict__`, or the attribute was assigned after its class was
+            made, so that it has no name. Also when an `InstanceManager` gets an instance that has no `__weakref__`.
+        AttributeError: When it is read or deleted while it is missing.
+
+    Example:
+        >>> from refcount import InstanceManager, demand, tracked
+        >>> class Worker:
+        ...     needs_gpu = tracked[bool]()
+        >>> class Manager(InstanceManager[Worker]):
+        ...     gpu = demand("needs_gpu")
+        >>> worker = Worker()
+        >>> manager = Manager([worker])
+        >>> worker.needs_gpu = True
+        >>> manager.gpu.usecount
+        1
+        >>> del worker.needs_gpu
+        >>> manager.gpu.usecount
+        0
+    """
+
+    _name: str | None = None
+    _owner = ""
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self.__doc__ = "A plain attribute whose changes are noticed by whoever manages the instance."
+        self._name = name
+        self._owner = owner.__qualname__
+        _classes.clear()  # the class may exist already, if somebody calls this by hand
+
+    @overload
+    def __get__(self, instance: None, owner: type[object], /) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> T: ...
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> Self | T:
+        if instance is None:
+            return self
+        values, name = self._place(instance)
+        try:
+            return values[name]
+        except KeyError:
+            raise self._missing(instance, name) from None
+
+    def __set__(self, instance: object, value: T, /) -> None:
+        values, name = self._place(instance)
+        if value is self:
+            return  # the `__init__` of a dataclass takes what it finds on the class for the field's default
+        values[name] = value
+        _tell(instance)
+
+    def __delete__(self, instance: object, /) -> None:
+        values, name = self._place(instance)
+        try:
+            del values[name]
+        except KeyError:
+            raise self._missing(instance, name) from None
+        _tell(instance)
+
+    def __repr__(self) -> str:
+        name = "" if self._name is None else f" {self._owner}.{self._name}"
+        return f"<{type(self).__name__}{name}>"
+
+    def _place(self, instance: object) -> tuple[dict[str, T], str]:
+        """Return where the value of `instance` is kept, and under which name."""
+        if self._name is None:
+            raise TypeError(
+                f"{self!r} has no name, since it was assigned after its class was made: assign it in the class body, "
+                "or call its __set_name__(owner, name) first"
+            )
+        try:
+            return vars(instance), self._name
+        except TypeError:
+            owner = type(instance).__qualname__
+            raise TypeError(f"tracked {owner}.{self._name} is kept in __dict__: add it to the __slots__") from None
+
+    def _missing(self, instance: object, name: str) -> AttributeError:
+        return AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}", name=name, obj=instance)
+
+
+def is_tracked(cls: type[object]) -> bool:
+    """Say whether the instances of `cls` have tracked attributes."""
+    key = id(cls)
+    known = _classes.get(key)
+    if known is None:
+        found = any(isinstance(value, tracked) for owner in cls.__mro__ for value in vars(owner).values())
+        # Called with the dead reference, this is `pop(key, default)`.
+        _classes[key] = known = found, ref(cls, partial(_classes.pop, key))
+    return known[0]
+
+
+def watch(instance: object, watcher: Watcher) -> None:
+    """Tell `watcher` of the tracked attributes of `instance`, as long as both live; calling it again is harmless.
+
+    Raises:
+        TypeError: There can be no weak reference to the instance.
+    """
+    watchers = _watchers.get(instance, dict)
+    watchers[id(watcher)] = ref(watcher, partial(watchers.pop, id(watcher)))
+
+
+def _tell(instance: object) -> None:
+    """Tell every watcher of `instance`, whichever raises."""
+    watchers = _watchers.find(instance)
+    if watchers:
+        errors: list[BaseException] = []
+        for weak in watchers.copy().values():
+            watcher = weak()
+            try:
+                if watcher is not None:
+                    watcher.look_again(instance)
+            except BaseException as error:
+                errors.append(error)
+        raise_worst(errors, "a manager of an instance of which a tracked attribute was changed")
+
+
+def raise_worst(errors: list[BaseException], where: str) -> None:
+    """Raise the first interrupt, or else the first error, and report the others; do nothing if there are none."""
+    if errors:
+        worst = errors.pop(next((at for at, error in enumerate(errors) if not isinstance(error, Exception)), 0))
+        try:
+            while errors:
+                report(errors.pop(0), where)
+            raise worst
+        finally:
+            del worst  # else it would keep its own frames alive

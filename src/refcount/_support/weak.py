@@ -1,0 +1,106 @@
+"""What is kept weakly: `WeakValue`s of a dict, and `PerInstance`, something beside each instance of a class."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable
+from operator import methodcaller
+from typing import Any, Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class WeakValue(weakref.ReferenceType[T]):
+    """A weak reference that stands in a dict, made as `WeakValue(thing, methodcaller("discard", values, key))`.
+
+    So when the thing is gone, its reference is removed, unless another one stands in its place by then. All of that is
+    C code, and the removal one step, as in `weakref.WeakValueDictionary`: it may come in the middle of whatever a
+    thread does, and neither waits for a lock nor is cut short by an interrupt.
+    """
+
+    __slots__ = ()
+
+    # Private, and missing in its stub, but what the module itself stands on.
+    discard: Final[Callable[[dict[Any, Any], Hashable], None]] = staticmethod(vars(weakref)["_remove_dead_weakref"])
+    """`discard(values, key)` removes what is dead, and leaves alone what is not."""
+
+
+class _Gone:
+    __slots__ = ("__weakref__",)
+
+
+NOBODY: WeakValue[Any] = WeakValue(_Gone())
+"""A reference that was dead before anybody could ask, for `values.get(key, NOBODY)()`."""
+
+
+V = TypeVar("V")
+
+
+class Entry(WeakValue[object], Generic[V]):
+    """What is kept for one instance, which it refers to."""
+
+    __slots__ = ("value",)
+
+    value: V
+
+
+class PerInstance(Generic[V]):
+    """A weak store with a value for each instance, found by identity. Thread-safe.
+
+    Nothing is kept in the instances, so that they may have `__slots__`, be unhashable, and be copied and pickled: a
+    copy is another instance and gets a value of its own. A value must not refer to its instance, except weakly, or
+    neither ever goes.
+
+    Args:
+        name: What the values are, in errors; `Camera.frames`, say.
+        make: Makes a value where `get` is told of no other way to make it.
+
+    Attributes:
+        entries: What is kept, by the `id` of an instance that may be gone; to be looked at only.
+    """
+
+    # Only C code touches the entries, each time in one step, so that no lock is taken where a finalizer of the garbage
+    # collector may come in between.
+
+    __slots__ = ("_make", "entries", "name")
+
+    def __init__(self, name: str, make: Callable[[], V] | None = None) -> None:
+        self.name: str = name
+        self._make = make
+        self.entries: dict[int, Entry[V]] = {}
+
+    def get(self, instance: object, make: Callable[[], V] | None = None) -> V:
+        """Return the value of `instance`, which is made if there is none yet, by `make` if that is given.
+
+        Several threads that come first at once may each call `make`, but all get the same value; so it must do nothing
+        that would have to be undone.
+
+        Raises:
+            TypeError: There can be no weak reference to the instance.
+        """
+        entry = self.entries.get(id(instance))
+        if entry is not None and entry() is instance:
+            return entry.value
+        return self._add(instance, make or self._make).value
+
+    def find(self, instance: object) -> V | None:
+        """Return the value of `instance` if there is one yet."""
+        entry = self.entries.get(id(instance))
+        return entry.value if entry is not None and entry() is instance else None
+
+    def _add(self, instance: object, make: Callable[[], V] | None) -> Entry[V]:
+        assert make is not None  # it is told here, or was when the store was made
+        key = id(instance)
+        try:
+            entry: Entry[V] = Entry(instance, methodcaller("discard", self.entries, key))
+        except TypeError:
+            raise TypeError(
+                f"{self.name} needs weak references to the instances of {type(instance).__qualname__}: "
+                "add '__weakref__' to its __slots__"
+            ) from None
+        entry.value = make()
+        while (found := self.entries.setdefault(key, entry))() is not instance:
+            # An instance in a reference cycle was looked at by its own `__del__`: then its entry stays, since the
+            # garbage collector calls no callback of a reference that is made so late, and the address is used again.
+            WeakValue.discard(self.entries, key)
+        return found
