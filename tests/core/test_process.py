@@ -122,14 +122,19 @@ def tell():  # registered last, run first of the atexit handlers, but after what
 resources = [make(name, stop=slow, linger=math.inf) for name in "abc"]
 for each in resources: touch(each)
 """
-    _, without = duration(lambda: run("say('end')"))
-    ended, seconds = duration(lambda: run(program))
-    assert ended.lines[:4] == ["start a", "start b", "start c", "stop c"]
-    assert sorted(ended.lines[4:6]) == ["stop a", "stop b"]  # `c` takes long, so that nobody waits for anybody
-    needed = float(ended.lines[6].rpartition(" ")[2])
-    assert needed >= 0.6
-    assert seconds - without < needed + EXIT_BUDGET
-    assert (ended.stderr, ended.returncode) == ("", 0)
+    delays: list[float] = []
+    for _ in range(3):  # the best of three: what a busy machine adds is none of ours
+        _, without = duration(lambda: run("say('end')"))
+        ended, seconds = duration(lambda: run(program))
+        assert ended.lines[:4] == ["start a", "start b", "start c", "stop c"]
+        assert sorted(ended.lines[4:6]) == ["stop a", "stop b"]  # `c` takes long, so that nobody waits for anybody
+        needed = float(ended.lines[6].rpartition(" ")[2])
+        assert needed >= 0.6
+        assert (ended.stderr, ended.returncode) == ("", 0)
+        delays.append(seconds - without - needed)
+        if delays[-1] < EXIT_BUDGET:
+            break
+    assert min(delays) < EXIT_BUDGET, delays
 
 
 @pytest.mark.parametrize("shown", [False, True])
