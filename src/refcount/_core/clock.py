@@ -215,12 +215,16 @@ class TimerThread:
         launch.arrived = True
         while self._leading.acquire(blocking=False):
             try:
-                while self._sleep():
-                    self._start_runner()
+                self._start_runners()
             finally:
                 self._leading.release()
             if self._schedule.next_due() == math.inf:
                 return
+
+    def _start_runners(self) -> None:
+        # A loop of its own, as in `Schedule`.
+        while self._sleep():
+            self._start_runner()
 
     def _sleep(self) -> bool:
         """Sleep until a job is due that nobody takes; False when no alarm is pending any more."""
@@ -246,12 +250,15 @@ class TimerThread:
 
     def _work(self, turn: _Turn) -> None:
         try:
-            while (job := self._schedule.take(self.now())) is not None:
-                turn.since = self.now()
-                _run(job)
+            self._run_due(turn)
         finally:
             turn.over = True
             self._ring()  # something may have become due since the last look
+
+    def _run_due(self, turn: _Turn) -> None:
+        while (job := self._schedule.take(self.now())) is not None:
+            turn.since = self.now()
+            _run(job)
 
 
 def _run_in_thread(work: Callable[[T], object], argument: T) -> None:

@@ -76,17 +76,25 @@ class Schedule:
         """Return when the earliest alarm is due; `math.inf` when none ever is."""
         with self._taking:
             self._collect()
-            while self._heap and self._heap[0][2] not in self._jobs:
-                heapq.heappop(self._heap)
+            self._drop_dead()
             return self._heap[0][0] if self._heap else math.inf
 
     def take(self, now: float) -> Job | None:
         """Take out the earliest alarm that is due at `now`, and return its job, for the caller to run."""
         with self._taking:
-            while (due := self.next_due()) <= now and due < math.inf:
-                job = self._take(heapq.heappop(self._heap)[2])
-                if job is not None:
-                    return job
+            return self._take_due(now)
+
+    # Loops of their own: CPython 3.13 delivers an interrupt at the end of a loop outside of the block around it.
+
+    def _drop_dead(self) -> None:
+        while self._heap and self._heap[0][2] not in self._jobs:
+            heapq.heappop(self._heap)
+
+    def _take_due(self, now: float) -> Job | None:
+        while (due := self.next_due()) <= now and due < math.inf:
+            job = self._take(heapq.heappop(self._heap)[2])
+            if job is not None:
+                return job
         return None
 
     def take_all(self) -> Iterator[Job]:

@@ -162,8 +162,12 @@ def raise_worst(errors: list[BaseException], where: str) -> None:
     if errors:
         worst = errors.pop(next((at for at, error in enumerate(errors) if not isinstance(error, Exception)), 0))
         try:
-            while errors:
-                report(errors.pop(0), where)
+            _report_all(errors, where)
             raise worst
         finally:
             del worst  # else it would keep its own frames alive
+
+
+def _report_all(errors: list[BaseException], where: str) -> None:
+    while errors:
+        report(errors.pop(0), where)
