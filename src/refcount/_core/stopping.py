@@ -16,7 +16,6 @@ from collections.abc import Callable
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar
-from weakref import ref
 
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation, Slot
@@ -198,10 +197,10 @@ class Stoppable(Generic[T_co]):
     def _ended(self) -> None:
         """Something has started, failed, stopped or been given up: who waits shall look."""
         machine = self._machine
-        if machine.current is None and not machine.detached:
-            registry.active.pop(id(self), None)
-            if not machine.idle:  # another thread has just begun a start, and put it in
-                registry.active[id(self)] = ref(self)
+        active, key = registry.active, id(self)
+        with machine.lock:  # so that nobody begins a start in between, which a fork would not find then
+            if machine.current is None and not machine.detached and key in active:
+                del active[key]
         if machine.sleepers:
             self._wake_sleepers()
 

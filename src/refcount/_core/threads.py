@@ -29,7 +29,7 @@ from refcount._core.generation import (
 )
 from refcount._core.openers import own_error
 from refcount._core.parking import Parker
-from refcount._core.registry import registry
+from refcount._core.registry import Resident, registry
 from refcount._core.stopping import Stoppable
 from refcount._errors import RefcountError
 from refcount._support.reporting import note, report
@@ -137,9 +137,11 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
     def _register(self, life: Life[object]) -> None:
         """Let exit and fork find the resource; it is younger than what was started inside its own start."""
         active, key = registry.active, id(self)
-        if key in active:
-            active.pop(key, None)
-        active[key] = ref(self)
+        reference: ref[Resident] = ref(self)
+        with self._machine.lock:  # in one step: a fork may come in between
+            if key in active:
+                del active[key]
+            active[key] = reference
         if self._anchored:
             # With the resource: where the last lease is lost in a cycle, the collector clears all weak references first
             # to what only that keeps, and a family would make a second one of a key that is still up.
