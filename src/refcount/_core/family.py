@@ -92,6 +92,10 @@ class Member(SharedResource[T]):
 
     first: Member[T]
 
+    # Where its last lease is lost in a cycle, the garbage collector clears all weak references before it tells anybody:
+    # the family would find nothing, and make a second one of a key that is still up.
+    _found_weakly = True
+
 
 class Family(Generic[T]):
     """Shared resources, one for each key. Thread-safe.

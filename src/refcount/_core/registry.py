@@ -73,7 +73,7 @@ class Registry:
         unfinished: What is waited for at the end.
         active: The resources that are not idle, by their `id`. They put themselves in and out: it is on the way of
             every first and last lease.
-        lives: What was started and is kept until it has stopped, and the resource with it.
+        lives: What was started and is kept until it has stopped, with what is to live as long.
         strays: Leases that were lost where the stack was full, and who is to be told.
         stepping: The threads in the middle of a step of a bounded family: a finalizer that comes there runs no hook.
     """

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation, Slot
@@ -39,6 +39,9 @@ class Stoppable(Generic[T_co]):
     """One resource, driven by threads, less its consumers."""
 
     __slots__ = ("__weakref__", "_anchored", "_forks", "_lives", "_machine", "_name", "_observers", "_options", "_slot")
+
+    _found_weakly: ClassVar[bool] = False
+    """Whether somebody would make a second one if it did not find this one while it is up."""
 
     def _setup(
         self,

@@ -143,9 +143,7 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
                 del active[key]
             active[key] = reference
         if self._anchored:
-            # With the resource: where the last lease is lost in a cycle, the collector clears all weak references first
-            # to what only that keeps, and a family would make a second one of a key that is still up.
-            registry.lives[life] = self
+            registry.lives[life] = self if self._found_weakly else None
 
     def _take_slot(self, slot: Slot, generation: Generation[T_co], by: int, deadline: float | None) -> None:
         registry.active[id(self)] = ref(self)  # it is not idle while it waits, as a fork has to know
