@@ -706,6 +706,37 @@ touch(SharedResource(opener, name="forking"))
 
 
 @needs_fork
+def test_observers_in_a_forked_child() -> None:
+    """Two observed resources are told of their own changes in the child, each of all of them and of no other."""
+    program = """
+seen = {name: [] for name in "ab"}
+resources = {name: make(name, stop=lambda: None) for name in "ab"}
+for name, resource in resources.items():
+    resource.observe(seen[name].append)
+    resource.acquire().release()
+forked, leases = [], []
+def use_both(usecount):  # while it runs, what it changes of `a` is still to be told, and what it changes of `b` is told
+    if forked and usecount == 1 and not leases:
+        for name in "abb": leases.append(resources[name].acquire())
+resources["a"].observe(use_both)
+held = {name: resource.acquire() for name, resource in resources.items()}
+def child():
+    forked.append(True)
+    for told in seen.values(): told.clear()
+    leases.append(resources["a"].acquire())
+    for lease in leases: lease.release()
+    assert seen == {"a": [1, 2, 1, 0], "b": [1, 2, 1, 0]}, seen
+assert fork(child) == 0
+assert seen == {"a": [1, 0, 1], "b": [1, 0, 1]}, seen
+for lease in held.values(): lease.release()
+say("right")
+"""
+    ended = run_forking(program)
+    assert ended.lines[-3:] == ["stop a", "stop b", "right"], ended
+    assert (ended.stderr, ended.returncode) == ("", 0)
+
+
+@needs_fork
 def test_fork_while_other_threads_hammer() -> None:
     """Forks at arbitrary moments, with any lock held by a thread that the child lacks: each child works and ends."""
     program = """

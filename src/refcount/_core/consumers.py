@@ -113,7 +113,7 @@ class ConsumerSteps(Generic[T]):
         self.detached: dict[Generation[T], None] = {}
         self.working: dict[object, object] = {}
         self.sleepers: dict[Hold[T], None] = {}
-        self.notes: dict[int, int] = UNOBSERVED
+        self.notes: dict[int, int] = {} if self.observed else UNOBSERVED
         self.running: int = 0
         self._elsewhere: int = 0
         self._seen: int = 0

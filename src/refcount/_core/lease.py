@@ -143,9 +143,8 @@ class Lease(Hold[T_co], Generic[T_co]):
         except AttributeError:
             pass  # an interrupt came inside `__init__`
         except RecursionError:
-            registry.strays[self] = (
-                self._resource._lose
-            )  # there is room for a store, and whoever comes next does the rest
+            # The stack is full: there is room for a store, and whoever comes next does the rest.
+            registry.strays[self] = self._resource._lose
 
     def _wake(self) -> None:
         """Let the consumer who waits for this lease look again."""
