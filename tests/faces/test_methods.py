@@ -11,6 +11,7 @@ import pickle
 import pydoc
 import sys
 import threading
+import typing
 import warnings
 import weakref
 from abc import ABC, abstractmethod
@@ -472,6 +473,22 @@ def test_it_has_what_its_function_has() -> None:
         feed.colour = "red"
     with pytest.raises(AttributeError):  # as one that is copied before it is made
         object.__new__(type(Producer().feed)).resorces  # type: ignore[attr-defined]  # as if
+
+
+def test_annotations_are_the_functions_whoever_asks_the_class() -> None:
+    """Python leaves an empty dict on a class that is asked for its own, which must not hide those of the function."""
+
+    @refcounted_resource
+    def camera(index: int) -> Generator[str]:
+        yield f"camera {index}"
+
+    things: list[Any] = [camera, Producer.feed, Producer().feed]
+    for thing in things:
+        kind: Any = type(thing)
+        for cls in kind.__mro__:
+            getattr(cls, "__annotations__", None)
+        assert typing.get_type_hints(kind) == {}
+        assert {"return"} < thing.__annotations__.keys() == inspect.unwrap(thing).__annotations__.keys()
 
 
 def test_with_an_uncalled_method_says_to_call_it() -> None:

@@ -169,14 +169,6 @@ class _BoundMethod(_Bound, Resource[P, T_co]):
         return self.__self__
 
 
-def _annotations_of(method: Any) -> object:
-    return method.__func__.__annotations__
-
-
-# Whoever asks a class for its annotations leaves an empty dict on it, which its instances would show instead.
-setattr(_BoundMethod, "__annotations__", property(_annotations_of))  # noqa: B010  # its type has no such attribute
-
-
 class _Text(str):
     """A text that is an attribute of a class, while its instances show that of their function under the same name."""
 

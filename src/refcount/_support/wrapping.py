@@ -50,12 +50,24 @@ else:
         def __str__(self):
             return repr(self)
 
+    class _Annotations(dict):
+        """The annotations of a class, of which there are none, while its instances show those of their function."""
+
+        def __get__(self, instance, owner):
+            return self if instance is None else instance.__wrapped__.__annotations__
+
     class Decorated(Generic[P], _Uncalled):
         """What has the name, the signature and the documentation of the function that it is made of."""
 
-        # No annotations in its body, nor in those of the classes that derive from it: they would hide the function's.
+        # No annotations in the bodies of these classes. Whoever asks one for its own would leave an empty dict there,
+        # which would hide those of the function from then on: so there is one already.
 
         __slots__ = ()
+        __annotations__ = _Annotations()
+
+        def __init_subclass__(cls, **kwargs):
+            super().__init_subclass__(**kwargs)
+            cls.__annotations__ = _Annotations()
 
     class _Proxy(wrapt.BaseObjectProxy):
         """The part that differs at run time from what checkers see."""
