@@ -484,7 +484,7 @@ def test_annotations_are_the_functions_whoever_asks_the_class() -> None:
 
     things: list[Any] = [camera, Producer.feed, Producer().feed]
     for thing in things:
-        kind: Any = type(thing)
+        kind: type[object] = type(thing)
         for cls in kind.__mro__:
             getattr(cls, "__annotations__", None)
         assert typing.get_type_hints(kind) == {}
