@@ -484,10 +484,9 @@ def test_annotations_are_the_functions_whoever_asks_the_class() -> None:
 
     things: list[Any] = [camera, Producer.feed, Producer().feed]
     for thing in things:
-        kind: type[object] = type(thing)
-        for cls in kind.__mro__:
+        for cls in type(thing).__mro__:
             getattr(cls, "__annotations__", None)
-        assert typing.get_type_hints(kind) == {}
+        assert typing.get_type_hints(type(thing)) == {}
         assert {"return"} < thing.__annotations__.keys() == inspect.unwrap(thing).__annotations__.keys()
 
 
