@@ -6,7 +6,7 @@ attributes, notes) is all there is.
 
 from __future__ import annotations
 
-from refcount._support.callables import public
+from refcount._support.naming import public
 
 
 @public

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refcount import refcounted_attribute, refcounted_method, refcounted_resource
-from refcount._faces.arguments import CALL_LENGTH, Arguments, short, signature_of
+from refcount._faces.arguments import Arguments, signature_of
+from refcount._support.naming import LENGTH, short
 
 
 def none() -> None:
@@ -158,7 +159,7 @@ def test_long_is_short(value: object) -> None:
     spelled = arguments.spelled((value, value), {"c": value})
     assert spelled.startswith("f(")
     assert spelled.endswith("...)")
-    assert len(spelled) == CALL_LENGTH + len("f()")
+    assert len(spelled) == LENGTH + len("f()")
 
 
 def test_an_argument_that_cannot_be_shown() -> None:
@@ -169,5 +170,7 @@ def test_an_argument_that_cannot_be_shown() -> None:
 @pytest.mark.parametrize("decorator", [refcounted_resource, refcounted_method, partial(refcounted_attribute, list)])
 def test_names_are_texts(decorator: Callable[..., object]) -> None:
     """Anything else is refused at once, by the decorator and the value."""
-    with pytest.raises(TypeError, match=r"the name of @?refcounted_\w+ must be a string, not 5"):
+    with pytest.raises(
+        TypeError, match=r"the name of @?refcounted_\w+ must be a string, or a function that returns one, not 5"
+    ):
         decorator(name=5)

@@ -357,9 +357,13 @@ def test_names_are_strings() -> None:
         "RefcountedExecutor": lambda: RefcountedExecutor(name=three),
     }
     for what, make in makers.items():
-        with pytest.raises(TypeError, match=f"the name of {what} must be a string, not 3"):
+        with pytest.raises(
+            TypeError, match=f"the name of {what} must be a string, or a function that returns one, not 3"
+        ):
             make()
-    with pytest.raises(TypeError, match="the name of SharedResource must be a string, not 3"):
+    with pytest.raises(
+        TypeError, match="the name of SharedResource must be a string, or a function that returns one, not 3"
+    ):
         SharedResource.of(str, name=three)
 
 

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from weakref import ReferenceType, ref
 
 from refcount._core.generation import Generation
-from refcount._core.openers import Name, Options
+from refcount._core.openers import Options
 from refcount._core.parking import deadline_after
 from refcount._core.registry import registry
 from refcount._core.shared import SharedResource
 from refcount._core.slots import Capacity
 from refcount._errors import ClosedError
 from refcount._support.checks import check_integer, check_timeout
+from refcount._support.naming import Name
 from refcount._support.weak import NOBODY, WeakValue
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from refcount._core.generation import FORGOTTEN, Hold
 from refcount._core.parking import Parker
 from refcount._core.registry import registry
 from refcount._errors import RefcountError, ReleasedError
-from refcount._support.callables import public
+from refcount._support.naming import public
 
 if TYPE_CHECKING:
     from refcount._core.shared import SharedResource

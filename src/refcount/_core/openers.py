@@ -9,32 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 from refcount._core.clock import clocks
+from refcount._support.checks import check_function, check_seconds
+from refcount._support.naming import Name, text_of
 from refcount._support.reporting import report
 
 if TYPE_CHECKING:
     from types import GeneratorType
-
-
-from dataclasses import dataclass
-from typing import Generic
-
-from refcount._support.checks import check_callable, check_seconds
 
 T = TypeVar("T")
 
 Opener = Callable[[], AbstractContextManager[T]]
 if TYPE_CHECKING:  # at run time no generator is generic
     Life: TypeAlias = GeneratorType[T, None, object]
-Name = str | Callable[[], str]
-
-
-def text_of(name: Name) -> str:
-    """Return the name, which may be made only now."""
-    return name if isinstance(name, str) else name()
 
 
 def lives_of(opener: Opener[T], name: Name) -> Callable[[], Life[T]]:
@@ -141,16 +132,20 @@ class Options(Generic[T]):
         check: Asked before a value that is up is handed to a newcomer.
         overlap: Whether a newcomer starts a new generation while the old one still stops.
         exclusive: Whether a newcomer waits until all holders of older generations have left and those have stopped.
+        own_thread: Whether start and stop of a generation run in one thread of their own.
+        at_exit: Whether what is up when the process ends is stopped, or left as it is.
 
     Raises:
         TypeError: One of them has the wrong type.
-        ValueError: The linger is negative or NaN, or `exclusive` is asked for together with `overlap`.
+        ValueError: One of them has no meaning, or `exclusive` is asked for together with `overlap`.
     """
 
     linger: float = 0.0
     check: Callable[[T], bool] | None = None
     overlap: bool = False
     exclusive: bool = False
+    own_thread: bool = False
+    at_exit: Literal["stop", "leave"] = "stop"
 
     # On 3.11 a frozen class with slots cannot be called as `Options[int](...)`: say the type on the left-hand side.
 
@@ -158,8 +153,10 @@ class Options(Generic[T]):
         # As a float, whatever number it was: the hot paths compare it.
         object.__setattr__(self, "linger", check_seconds("linger", self.linger))
         if self.check is not None:
-            check_callable("check", self.check)
+            check_function("check", self.check, ("the value",))
         if self.exclusive and self.overlap:
             raise ValueError(
                 "exclusive and overlap contradict each other: a newcomer waits for older generations, or it does not"
             )
+        if self.at_exit not in ("stop", "leave"):
+            raise ValueError(f"at_exit must be 'stop' or 'leave', not {self.at_exit!r}")

@@ -5,17 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Never, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Literal, Never, Self, TypeVar, cast
 
-from refcount._core.clock import clocks
-from refcount._core.generation import STOPPING, State
+from refcount._core.control import Controls
+from refcount._core.generation import State
 from refcount._core.lease import Lease
 from refcount._core.observing import Observers
-from refcount._core.openers import Name, Opener, Options, lives_of, lives_of_hooks
+from refcount._core.openers import Opener, Options, lives_of, lives_of_hooks
 from refcount._core.parking import deadline_after
 from refcount._core.threads import ThreadDriver
-from refcount._support.callables import name_of, public
-from refcount._support.checks import check_callable, check_hooks, check_name
+from refcount._support.checks import check_function, check_hooks, check_name
+from refcount._support.naming import Name, name_of, named, public
 
 if TYPE_CHECKING:
     from refcount._core.openers import Life
@@ -24,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 @public
-class SharedResource(ThreadDriver[T_co], Generic[T_co]):
+class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
     """A resource that runs only while somebody holds a lease on it. Thread-safe.
 
     The first consumer starts it, everyone in between shares its value, the last one stops it. Concurrent first
@@ -34,16 +34,22 @@ class SharedResource(ThreadDriver[T_co], Generic[T_co]):
     Args:
         opener: Called for each start; entering the context manager that it returns starts the resource and gives its
             value, leaving it stops the resource. What a consumer's with-body raises is not thrown into it.
-        name: Names the resource in errors, warnings and reprs; by default the opener's name.
+        name: Names the resource in errors, warnings and reprs; a text, or a function that returns one when it is
+            needed. By default the opener's name.
         linger: How many seconds the resource stays up after the last lease is gone. 0 stops it at once, in the
             releasing thread; `math.inf` keeps it up until `flush`, `close` or the end of the process.
         check: Asked, outside every lock, before a value that is up is handed to a newcomer. If it returns False or
             raises, the value is invalidated and the newcomer gets a fresh one.
         overlap: Start a new generation at once while the old one still stops, instead of waiting for it.
+        exclusive: Never have two generations at once: whoever comes after an `invalidate` or a failed `check` waits
+            until the old holders have left and the old one has stopped. For ports, mounts, devices.
+        own_thread: Run start and stop of each generation in one thread of its own, in a copy of its first consumer's
+            context. For what must be closed where it was opened.
+        at_exit: "stop": what is up when the process ends is stopped; "leave": it is left as it is, as a mount may be.
 
     Raises:
-        TypeError: The opener or the check cannot be called, the name is no string, or the linger is no number.
-        ValueError: The linger is negative or NaN.
+        TypeError: The opener or the check cannot be called as it will be, or an option has the wrong type.
+        ValueError: An option has no meaning, or `exclusive` is asked for together with `overlap`.
 
     The idea is that of grpc-java's `SharedResourceHolder` and Effect's `RcRef`.
 
@@ -69,15 +75,19 @@ class SharedResource(ThreadDriver[T_co], Generic[T_co]):
         self,
         opener: Opener[T_co],
         *,
-        name: str | None = None,
+        name: str | Callable[[], str] | None = None,
         linger: float = 0.0,
         check: Callable[[T_co], bool] | None = None,
         overlap: bool = False,
+        exclusive: bool = False,
+        own_thread: bool = False,
+        at_exit: Literal["stop", "leave"] = "stop",
     ) -> None:
-        check_callable("the opener of a shared resource", opener)
+        check_function("the opener of a shared resource", opener, ())
         check_name(type(self).__name__, name)
-        name = name_of(opener) if name is None else name
-        self._setup(lives_of(opener, name), name, Options(linger, check, overlap))
+        full_name = named(name, name_of(opener))
+        options = Options(linger, check, overlap, exclusive, own_thread, at_exit)
+        self._setup(lives_of(opener, full_name), full_name, options)
 
     @staticmethod
     def of(
@@ -85,10 +95,13 @@ class SharedResource(ThreadDriver[T_co], Generic[T_co]):
         *,
         start: Callable[[T], object] | None = None,
         stop: Callable[[T], object] | None = None,
-        name: str | None = None,
+        name: str | Callable[[], str] | None = None,
         linger: float = 0.0,
         check: Callable[[T], bool] | None = None,
         overlap: bool = False,
+        exclusive: bool = False,
+        own_thread: bool = False,
+        at_exit: Literal["stop", "leave"] = "stop",
     ) -> SharedResource[T]:
         """Make a resource from a factory and two hooks.
 
@@ -100,13 +113,16 @@ class SharedResource(ThreadDriver[T_co], Generic[T_co]):
             linger: Seconds, as in `SharedResource`.
             check: As in `SharedResource`.
             overlap: As in `SharedResource`.
+            exclusive: As in `SharedResource`.
+            own_thread: As in `SharedResource`.
+            at_exit: As in `SharedResource`.
 
         Returns:
             A plain `SharedResource`, of subclasses as well.
 
         Raises:
-            TypeError: The factory or a hook cannot be called, the name is no string, or the linger is no number.
-            ValueError: The linger is negative or NaN.
+            TypeError: The factory or a hook cannot be called as it will be, or an option has the wrong type.
+            ValueError: An option has no meaning, or `exclusive` is asked for together with `overlap`.
 
         Example:
             >>> from refcount import SharedResource
@@ -117,8 +133,9 @@ class SharedResource(ThreadDriver[T_co], Generic[T_co]):
         """
         check_hooks("the factory of a shared resource", factory, start, stop)
         check_name("SharedResource", name)
-        name = name_of(factory) if name is None else name
-        return new_resource(lives_of_hooks(factory, start, stop, name), name, Options(linger, check, overlap))
+        full_name = named(name, name_of(factory))
+        options = Options(linger, check, overlap, exclusive, own_thread, at_exit)
+        return new_resource(lives_of_hooks(factory, start, stop, full_name), full_name, options)
 
     def __call__(self) -> Lease[T_co]:
         """Return a new lease, not held yet: `with resource() as value:`.
@@ -219,131 +236,6 @@ class SharedResource(ThreadDriver[T_co], Generic[T_co]):
             self._retract(lease)
             raise
 
-    def invalidate(self) -> None:
-        """Detach the running generation: its holders keep it until they leave, the next consumer gets a fresh one.
-
-        One that lingers is stopped now, as by `flush`. A start or stop that hangs is given up: its late end disturbs
-        nobody.
-
-        Raises:
-            Exception: What the stop raised, if this call stopped it.
-
-        Example:
-            >>> from refcount import SharedResource
-            >>> resource = SharedResource.of(object)
-            >>> with resource() as old:
-            ...     resource.invalidate()
-            ...     with resource() as new:
-            ...         old is new
-            False
-        """
-        by = self._by()
-        current = self._machine.current
-        if current is None:
-            return
-        if current.phase is not STOPPING:
-            self._condemn(current, by, report_errors=False)
-            return
-        try:
-            if self._machine.claim(current, by):
-                self._stop(current, by, report_errors=False)
-            else:
-                self._forget(current)
-        except BaseException:
-            self._mend(current)
-            raise
-
-    def touch(self) -> None:
-        """Begin the linger anew, if it lingers.
-
-        Example:
-            >>> from refcount import SharedResource
-            >>> from refcount.testing import ManualClock
-            >>> with ManualClock() as clock:
-            ...     resource = SharedResource.of(list, linger=10.0)
-            ...     with resource():
-            ...         pass
-            ...     clock.advance(9.0)
-            ...     resource.touch()
-            ...     clock.advance(9.0)
-            ...     print(resource.state.value)
-            ...     clock.advance(1.0)
-            ...     print(resource.state.value)
-            lingering
-            idle
-        """
-        self._by()
-        self._machine.touch(clocks.clock.now())
-
-    def flush(self) -> None:
-        """Stop it now if it lingers.
-
-        Raises:
-            Exception: What the stop raised.
-
-        Example:
-            >>> import math
-            >>> from refcount import SharedResource
-            >>> resource = SharedResource.of(list, stop=lambda value: print("stop"), linger=math.inf)
-            >>> with resource():
-            ...     pass
-            >>> resource.flush()
-            stop
-        """
-        self._flush()
-
-    def close(self, timeout: float | None = None, *, force: bool = False) -> None:
-        """Refuse newcomers for good, wait for the holders to leave, and see it stopped.
-
-        Harmless when called again. A start in flight is finished for the consumers who wait on it.
-
-        Args:
-            timeout: How many seconds to wait. After that it stays closed, and stops when its last holder leaves.
-            force: Do not wait for the holders, stop under them. A start in flight is stopped as soon as it is done,
-                and the consumers who wait on it get `ClosedError`.
-
-        Raises:
-            TimeoutError: It was still held, or had not stopped, after `timeout` seconds.
-            ReentrantError: Called inside a hook of this resource.
-            Exception: What the stop raised, if this call stopped it.
-
-        Example:
-            >>> from refcount import SharedResource
-            >>> resource = SharedResource.of(list, name="basket")
-            >>> resource.close()
-            >>> resource.acquire()
-            Traceback (most recent call last):
-            refcount.ClosedError: basket is closed
-        """
-        deadline = deadline_after(timeout)
-        self._refuse_reentry("close", self._by())
-        try:
-            self._shut(force=force)
-        except Exception:
-            self._wait_quiet(deadline)  # it is closed all the same
-            raise
-        if not self._wait_quiet(deadline):
-            raise self._still_running(timeout)
-
-    def wait_stopped(self, timeout: float | None = None) -> None:
-        """Return when nothing of it runs any more.
-
-        Args:
-            timeout: How many seconds to wait.
-
-        Raises:
-            TimeoutError: Something still ran after `timeout` seconds.
-            ReentrantError: Called inside a hook of this resource.
-
-        Example:
-            >>> from refcount import SharedResource
-            >>> SharedResource.of(list).wait_stopped(timeout=1.0)
-        """
-        deadline = deadline_after(timeout)
-        self._refuse_reentry("wait_stopped", self._by())
-        if not self._wait_quiet(deadline):
-            raise self._still_running(timeout)
-
     def observe(self, callback: Callable[[int], object]) -> Callable[[], None]:
         """Call `callback(usecount)` at every change, in order, none merged, one at a time, outside every lock.
 
@@ -366,7 +258,7 @@ class SharedResource(ThreadDriver[T_co], Generic[T_co]):
             0
             >>> end()
         """
-        check_callable("the callback of observe", callback)
+        check_function("the callback of observe", callback, ("the usecount",))
         self._by()
         observers = self._observers
         if observers is None:
@@ -382,9 +274,6 @@ class SharedResource(ThreadDriver[T_co], Generic[T_co]):
                     self._machine.observe(True)
 
         return end
-
-    def _still_running(self, timeout: float | None) -> TimeoutError:
-        return TimeoutError(f"{self.name} still ran after {timeout} s, with usecount {self.usecount}")
 
 
 def new_resource(lives: Callable[[], Life[T]], name: Name, options: Options[T]) -> SharedResource[T]:

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation, Slot
 from refcount._core.machine import Machine
-from refcount._core.openers import Name, own_error, text_of
+from refcount._core.openers import own_error
 from refcount._core.parking import Watcher
 from refcount._core.registry import registry
 from refcount._errors import ClosedError, ReentrantError, RefcountError
+from refcount._support.checks import GivesLeases
+from refcount._support.naming import Name, text_of
 from refcount._support.reporting import note, report
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ T_co = TypeVar("T_co", covariant=True)
 _OVER = object()
 
 
-class Stoppable(Generic[T_co]):
+class Stoppable(GivesLeases, Generic[T_co]):
     """One resource, driven by threads, less its consumers."""
 
     __slots__ = ("__weakref__", "_anchored", "_forks", "_lives", "_machine", "_name", "_observers", "_options", "_slot")

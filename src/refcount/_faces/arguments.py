@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import reprlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from inspect import Parameter, Signature
 from types import GeneratorType
@@ -22,8 +21,8 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
-from refcount._support.callables import ASYNC_MANAGER_CODE, MANAGER_CODE, code_of, function_of, name_of
-from refcount._support.checks import check_callable
+from refcount._support.checks import check_callable, code_of, function_of, is_asynchronous, is_manager_function
+from refcount._support.naming import cut, name_of, short
 from refcount._support.wrapping import Decorated
 
 T = TypeVar("T")
@@ -32,14 +31,7 @@ Args = tuple[object, ...]
 Kwargs = Mapping[str, object]
 Source = Callable[..., Iterator[T] | SupportsEnter[T]]
 
-CALL_LENGTH = 80
-"""How many characters a call may take where it is written, but for the name of its function."""
-
 _ANY = Signature([Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)])
-
-_shortener = reprlib.Repr()
-_shortener.maxlevel = 3
-_shortener.maxstring = _shortener.maxlong = _shortener.maxother = CALL_LENGTH // 2
 
 
 class Arguments:
@@ -118,7 +110,7 @@ class Arguments:
     def spelled(self, args: Args, kwargs: Kwargs) -> str:
         """Return the call as it is written, `camera(0, size=3)`, say: on one line and short, whatever the arguments."""
         shown = ", ".join([*map(short, args), *(f"{name}={short(value)}" for name, value in kwargs.items())])
-        return f"{self.name}({shown if len(shown) <= CALL_LENGTH else f'{shown[: CALL_LENGTH - 3]}...'})"
+        return f"{self.name}({cut(shown)})"
 
     def refuse_unhashable(self, args: Args, kwargs: Kwargs) -> None:
         """Raise `TypeError`, naming the function, the parameter and the value, if an argument has no hash."""
@@ -208,15 +200,6 @@ class Call(Generic[T]):
         return self._arguments.spelled(self._args, self._kwargs)
 
 
-def short(value: object) -> str:
-    """Return the `repr` of a value, or what comes near: on one line, short, and whatever its class does instead."""
-    try:
-        text = _shortener.repr(value)
-    except Exception:  # `reprlib` goes by names, and takes a user's class called `list` for one
-        text = f"<{type(value).__name__} object>"
-    return text if text.isprintable() else " ".join(text.split())
-
-
 def signature_of(function: Callable[..., object]) -> Signature:
     """Return the signature of `function`, or one that takes anything if nobody can tell."""
     try:
@@ -241,7 +224,7 @@ def check_source(decorator: str, source: object) -> None:
     check_callable(f"what {decorator} decorates", source)
     function = function_of(source)
     returned = None if _yields(function) else _returned(function)
-    if _is_asynchronous(function) or (returned is not None and issubclass(returned, _ASYNC)):
+    if is_asynchronous(function) or (returned is not None and issubclass(returned, _ASYNC)):
         raise TypeError(f"{decorator} cannot share asynchronous functions yet: `{name_of(function)}` is one")
     if returned is not None and not issubclass(returned, _SHARED):
         raise TypeError(
@@ -251,13 +234,7 @@ def check_source(decorator: str, source: object) -> None:
 
 
 def _yields(function: Callable[..., object]) -> bool:
-    return inspect.isgeneratorfunction(function) or code_of(function) is MANAGER_CODE
-
-
-def _is_asynchronous(function: Callable[..., object]) -> bool:
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        return True
-    return code_of(function) is ASYNC_MANAGER_CODE
+    return inspect.isgeneratorfunction(function) or is_manager_function(function)
 
 
 def _returned(function: Callable[..., object]) -> type | None:

@@ -7,8 +7,8 @@ from typing import Generic, Never, Self, TypeVar, overload
 
 from refcount._core.openers import Options, lives_of_hooks
 from refcount._core.shared import SharedResource, new_resource
-from refcount._support.callables import name_of, public
 from refcount._support.checks import check_hooks, check_name
+from refcount._support.naming import name_of, public
 from refcount._support.weak import PerInstance
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from refcount._core.openers import Options
 from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import RefcountError
 from refcount._faces.signatures import SupportsEnter
-from refcount._support.callables import public
+from refcount._support.naming import public
 from refcount._support.weak import PerInstance
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from refcount._core.lease import Lease
 from refcount._core.shared import SharedResource
 from refcount._errors import ReleasedError
 from refcount._faces.tracked import tracked
-from refcount._support.callables import public
+from refcount._support.naming import public
 from refcount._support.reporting import note, report
 
 T = TypeVar("T")

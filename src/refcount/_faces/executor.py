@@ -11,7 +11,7 @@ from typing import ClassVar, Never, ParamSpec, TypeVar
 from refcount._core.parking import Parker
 from refcount._core.registry import registry
 from refcount._faces.pool import PoolResource, ThreadPool, one_for_each
-from refcount._support.callables import public
+from refcount._support.naming import public
 from refcount._support.reporting import report
 
 P = ParamSpec("P")

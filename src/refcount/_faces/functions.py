@@ -17,8 +17,8 @@ from refcount._core.openers import Options
 from refcount._core.shared import SharedResource
 from refcount._faces.arguments import Args, Arguments, Call, Kwargs, Source, check_source, signature_of
 from refcount._faces.signatures import SupportsEnter
-from refcount._support.callables import plain_name, public
 from refcount._support.checks import check_callable, check_name
+from refcount._support.naming import plain_name, public
 from refcount._support.weak import NOBODY, WeakValue
 from refcount._support.wrapping import Decorated, Wrapping
 

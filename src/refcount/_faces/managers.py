@@ -11,8 +11,8 @@ from weakref import ref
 
 from refcount._faces.demands import Declaration, Demand, needs_attribute
 from refcount._faces.instances import ManagedInstances, hooked
-from refcount._support.callables import name_of, public
 from refcount._support.checks import check_callable
+from refcount._support.naming import name_of, public
 from refcount._support.reporting import report
 
 T = TypeVar("T")

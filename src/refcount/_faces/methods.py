@@ -21,8 +21,8 @@ from refcount._core.lease import Lease
 from refcount._core.openers import Options
 from refcount._faces.arguments import Arguments, Source, check_source, signature_of
 from refcount._faces.functions import Calls, Resource
-from refcount._support.callables import function_of, name_of, plain_name, public
-from refcount._support.checks import check_callable, check_name
+from refcount._support.checks import check_callable, check_name, function_of
+from refcount._support.naming import name_of, plain_name, public
 from refcount._support.weak import NOBODY, PerInstance
 from refcount._support.wrapping import Wrapping
 

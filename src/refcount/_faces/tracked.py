@@ -6,7 +6,7 @@ from functools import partial
 from typing import Generic, Protocol, Self, TypeVar, overload
 from weakref import ref
 
-from refcount._support.callables import public
+from refcount._support.naming import public
 from refcount._support.reporting import report
 from refcount._support.weak import PerInstance
 

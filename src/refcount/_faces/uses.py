@@ -14,8 +14,8 @@ from typing import Any, TypeVar, overload
 from refcount._core.lease import Lease
 from refcount._core.shared import SharedResource
 from refcount._faces.signatures import Uses1, Uses2, Uses3, Uses4, Uses5
-from refcount._support.callables import ASYNC_MANAGER_CODE, MANAGER_CODE, code_of, function_of, name_of, public
-from refcount._support.checks import check_callable
+from refcount._support.checks import check_callable, function_of, is_manager_function
+from refcount._support.naming import name_of, public
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -174,7 +174,7 @@ def _refuse_no_function(thing: object) -> None:
     if isinstance(thing, type):
         raise TypeError(f"what uses decorates must be a function, not {thing!r}")
     check_callable("what uses decorates", thing)
-    if code_of(function_of(thing)) in (MANAGER_CODE, ASYNC_MANAGER_CODE):
+    if is_manager_function(function_of(thing)):
         raise TypeError(
             f"@contextmanager must stand above @uses(...), not below it, since the leases would be over before the "
             f"with-body: {name_of(thing)}"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from refcount._core.clock import monotonic
 from refcount._core.parking import Parker
 from refcount._faces.pool import PoolResource, ThreadPool, one_for_each
-from refcount._support.callables import name_of, public
 from refcount._support.checks import check_callable, check_timeout
+from refcount._support.naming import name_of, public
 from refcount._support.reporting import report
 
 LONG_LIFE = 1.0

@@ -2,32 +2,123 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from operator import index
-from typing import SupportsFloat, SupportsIndex
+from types import FunctionType
+from typing import SupportsFloat, SupportsIndex, cast
+
+from refcount._support.naming import name_of, short
+
+
+class GivesLeases:
+    """What gives a lease when it is called: a factory of nothing else."""
+
+    __slots__ = ()
+
+
+def code_of(function: object) -> object:
+    """Return the code object of a Python function, or None for anything else."""
+    return getattr(function, "__code__", None)
+
+
+def _never_called() -> Generator[None, None, None]:
+    yield
+
+
+async def _never_called_either() -> AsyncGenerator[None, None]:
+    yield
+
+
+# The code object that all functions which `contextmanager` has wrapped share, and no others have; and its twin's.
+_MANAGER_CODE = code_of(contextmanager(_never_called))
+_ASYNC_MANAGER_CODE = code_of(asynccontextmanager(_never_called_either))
+
+
+def function_of(source: object) -> Callable[..., object]:
+    """Return the function behind partials and callable instances, which has the code and the annotations."""
+    while isinstance(source, functools.partial):
+        source = source.func
+    function = source if inspect.isroutine(source) else type(source).__call__
+    return cast("Callable[..., object]", function)
+
+
+def is_manager_function(function: object) -> bool:
+    """Return whether `contextmanager` or its asynchronous twin has made the function."""
+    return code_of(function) in (_MANAGER_CODE, _ASYNC_MANAGER_CODE)
+
+
+def is_asynchronous(function: Callable[..., object]) -> bool:
+    """Return whether what a call of `function` gives is to be awaited, iterated or entered asynchronously."""
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return True
+    return code_of(function) is _ASYNC_MANAGER_CODE
 
 
 def check_callable(what: str, thing: object) -> None:
     """Raise `TypeError`, naming `what` and `thing`, unless it can be called."""
-    if isinstance(thing, Generator):
-        raise TypeError(f"{what} must be callable, not the generator {thing!r}: pass the function that makes it")
     if not callable(thing):
-        raise TypeError(f"{what} must be callable, not {thing!r}")
+        shown = short(thing)
+        if isinstance(thing, Generator):
+            raise TypeError(f"{what} must be callable, not the generator {shown}: pass the function that makes it")
+        raise TypeError(f"{what} must be callable, not {shown}")
 
 
-def check_hooks(what: str, factory: object, start: object, stop: object) -> None:
+def check_function(what: str, thing: object, given: tuple[str, ...] | None = None) -> None:
+    """Raise `TypeError`, naming `what` and `thing`, unless it can be called, and does what it does at once.
+
+    Args:
+        what: What it is to the user; `check`, say.
+        thing: What was handed in.
+        given: What it is going to be called with, each by position; None if that is not known.
+    """
+    check_callable(what, thing)
+    if not inspect.isclass(thing) and is_asynchronous(function_of(thing)):
+        raise TypeError(f"{what} must not be asynchronous, since nobody would wait for it: `{name_of(thing)}` is")
+    if given is not None and not _plainly_takes(thing, len(given)):
+        _check_arguments(what, cast("Callable[..., object]", thing), given)
+
+
+def _plainly_takes(thing: object, number: int) -> bool:
+    """Return whether it can be seen at once that `thing` can be called with so many arguments."""
+    if type(thing) is not FunctionType or hasattr(thing, "__wrapped__"):
+        return False
+    code = thing.__code__
+    least = code.co_argcount - len(thing.__defaults__ or ())
+    return not code.co_kwonlyargcount and least <= number <= code.co_argcount
+
+
+def _check_arguments(what: str, thing: Callable[..., object], given: tuple[str, ...]) -> None:
+    try:
+        signature = inspect.signature(thing)
+    except (ValueError, TypeError):  # of some builtins nobody knows it
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        shown = " and ".join(given) or "nothing"
+        raise TypeError(f"{what} is called with {shown}, and `{name_of(thing)}` takes {signature}: {error}") from None
+
+
+def check_hooks(what: str, factory: object, start: object, stop: object, given: tuple[str, ...] = ()) -> None:
     """Raise `TypeError` unless the factory, which `what` names, and the hooks that are given can be called."""
-    check_callable(what, factory)
+    if isinstance(factory, GivesLeases):
+        raise TypeError(f"{what} must make the value: {short(factory)} is shared already, and gives leases")
+    check_function(what, factory, given)
     for name, hook in (("start", start), ("stop", stop)):
         if hook is not None:
-            check_callable(name, hook)
+            check_function(name, hook, (*given, "the value"))
 
 
 def check_name(what: str, name: object) -> None:
-    """Raise `TypeError` unless `name`, the name of `what`, is a string or None."""
+    """Raise `TypeError` unless `name`, the name of `what`, is a string, a function that returns one, or None."""
     if name is not None and not isinstance(name, str):
-        raise TypeError(f"the name of {what} must be a string, not {name!r}")
+        if not callable(name):
+            raise TypeError(f"the name of {what} must be a string, or a function that returns one, not {short(name)}")
+        check_function(f"the name of {what}", name)
 
 
 def check_integer(what: str, number: object, *, least: int = 0) -> int:
