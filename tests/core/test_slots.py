@@ -1172,7 +1172,7 @@ def test_an_interrupt_anywhere_in_what_is_told(name: str) -> None:
         lives = {"B": Life(), "C": Life()}
         for waiter, life in lives.items():
             with pytest.raises(TimeoutError):
-                family(waiter).slot.enter(life, waiter, monotonic() - 1)
+                family(waiter).slot.enter(life, ord(waiter), monotonic() - 1)
         interruption.run(partial(STEPS[name], family, held))
         STEPS[name](family, held)
         assert len(family.facts["_queue"]) == {"leave": 1, "refuse": 1, "close": 0}[name], interruption
@@ -1252,7 +1252,7 @@ def test_a_forked_child_begins_anew() -> None:
     def fork(name: str) -> None:
         if name == "A":
             with pytest.raises(TimeoutError):  # and leaves its place in line
-                family("C").slot.enter(Life(), "another thread", monotonic() - 1)
+                family("C").slot.enter(Life(), -1, monotonic() - 1)
             with family.lock:
                 family.capacity.reset_after_fork()
             in_child.append(family.is_empty)

@@ -130,7 +130,7 @@ class World(RuleBasedStateMachine):
         if self.room.admit(thing.key, id(life)):
             self.enter(life)
             return None
-        waiter = Waiter(Place(thing.key, id(life), next(self.threads)), life, hurried)
+        waiter = Waiter(Place(thing.key, id(life), [next(self.threads)]), life, hurried)
         self.waiters.append(waiter)
         return waiter
 

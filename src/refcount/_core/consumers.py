@@ -150,6 +150,10 @@ class ConsumerSteps(Generic[T]):
         """Return whether there is nothing to remember: nothing runs, and nothing that was stopped is still held."""
         return self.current is None and not self.detached
 
+    def offers(self, generation: Generation[T]) -> bool:
+        """Return whether newcomers get `generation`."""
+        return generation is self.current and generation.phase is UP and not (generation.condemned or self.closed)
+
     def works(self, by: object) -> bool:
         """Return whether `by` is inside a start, a stop or a check of this resource; only `by` changes that."""
         return bool(self.working) and by in self.working.copy().values()

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from refcount._core.clock import clocks
 from refcount._core.generation import STOPPING
 from refcount._core.parking import deadline_after
+from refcount._core.registry import registry
 from refcount._core.stopping import Stoppable
 
 T_co = TypeVar("T_co", covariant=True)
@@ -75,8 +76,11 @@ class Controls(Stoppable[T_co], Generic[T_co]):
         self._by()
         self._machine.touch(clocks.clock.now())
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         """Stop it now if it lingers.
+
+        Returns:
+            Whether this call stopped it.
 
         Raises:
             Exception: What the stop raised.
@@ -87,10 +91,32 @@ class Controls(Stoppable[T_co], Generic[T_co]):
             >>> resource = SharedResource.of(list, stop=lambda value: print("stop"), linger=math.inf)
             >>> with resource():
             ...     pass
-            >>> resource.flush()
+            >>> resource.flush(), resource.flush()
             stop
+            (True, False)
         """
-        self._flush()
+        return self._flush()
+
+    def abandon(self) -> None:
+        """Forget what runs without stopping it: its leases become inert, and the next consumer starts anew.
+
+        For what has ended by other means, or is to be left as it is. A start or stop that runs is left to itself. What
+        it was started with is kept until the process ends, since to drop a generator would run its `finally`.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> lock = SharedResource.of(object, stop=lambda value: print("unlock"))
+            >>> lease = lock.acquire()
+            >>> lock.abandon()
+            >>> lease.held, lease.release(), lock.state.value
+            (False, False, 'idle')
+        """
+        self._by()
+        for generation in self._machine.generations:
+            registry.keep_for_ever(generation)  # first, so that no interrupt can come in between
+            self._forget(generation)
+        if self._machine.observed:
+            self._tell_observers()
 
     def close(self, timeout: float | None = None, *, force: bool = False) -> None:
         """Refuse newcomers for good, wait for the holders to leave, and see it stopped.
@@ -143,6 +169,29 @@ class Controls(Stoppable[T_co], Generic[T_co]):
         self._refuse_reentry("wait_stopped", self._by())
         if not self._wait_quiet(deadline):
             raise self._still_running(timeout)
+
+    def _shut(self, *, force: bool) -> None:
+        """Refuse newcomers for good, and wait for nobody."""
+        by = self._by()
+        machine = self._machine
+        current = machine.current
+        try:
+            owed = machine.close(by, force=force)
+            if force and self._slot is not None:
+                self._slot.refuse()
+            if machine.sleepers:
+                self._wake_sleepers()
+            if owed is not None:
+                self._stop(owed, by, report_errors=False)
+            elif current is not None and current.alarm is not None:
+                current.alarm.cancel()
+        except BaseException:
+            if current is not None:
+                self._mend(current)
+            raise
+        finally:
+            if force:
+                self._expel(by)
 
     def _still_running(self, timeout: float | None) -> TimeoutError:
         return TimeoutError(f"{self.name} still ran after {timeout} s, with usecount {self._seen().usecount}")

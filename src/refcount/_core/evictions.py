@@ -84,9 +84,10 @@ class Key(Generic[G]):
         places: Those of its generations that stand in line, by their tickets.
         idle: Its linger, if there may be one.
         evicted_for: Who is stopping it, or is about to.
+        entered: Which thread is inside a with-block on it, by the lease of that.
     """
 
-    __slots__ = ("count", "driver", "evicted_for", "idle", "places", "refused", "weight")
+    __slots__ = ("count", "driver", "entered", "evicted_for", "idle", "places", "refused", "weight")
 
     def __init__(self, weight: int | Fraction) -> None:
         self.driver: Callable[[], Driver[G] | None] = _nobody
@@ -100,6 +101,7 @@ class Key(Generic[G]):
         self.places: dict[int, Place[G]] = {}
         self.idle: Idle[G] | None = None
         self.evicted_for: Place[G] | None = None
+        self.entered: dict[int, int] = {}
 
 
 class Place(Generic[G]):
@@ -108,7 +110,8 @@ class Place(Generic[G]):
     Attributes:
         key: Of which key it is a generation.
         ticket: Tells it from all other generations.
-        by: The thread.
+        line: The thread, then the thread that waits for what it runs, if it is not alone, and so on.
+        for_ever: Whether the thread waits for as long as it takes.
         sleeper: What the thread sleeps on.
         heaviest: The weight of the heaviest one that was in line when it came, itself included.
         checked: Whether it is known not to wait for itself.
@@ -118,12 +121,25 @@ class Place(Generic[G]):
         suffices: Whether it, or those before it in line, can enter when the victims have stopped.
     """
 
-    __slots__ = ("by", "checked", "hand", "heaviest", "key", "sleeper", "suffices", "ticket", "unseen", "victims")
+    __slots__ = (
+        "checked",
+        "for_ever",
+        "hand",
+        "heaviest",
+        "key",
+        "line",
+        "sleeper",
+        "suffices",
+        "ticket",
+        "unseen",
+        "victims",
+    )
 
-    def __init__(self, key: Key[G], ticket: int, by: object) -> None:
+    def __init__(self, key: Key[G], ticket: int, line: list[int], *, for_ever: bool = False) -> None:
         self.key = key
         self.ticket = ticket
-        self.by = by
+        self.line = line
+        self.for_ever = for_ever
         self.sleeper = Parker()
         self.heaviest = key.weight
         self.checked = False
@@ -131,6 +147,10 @@ class Place(Generic[G]):
         self.hand: dict[Key[G], Idle[G]] = {}
         self.victims: list[Idle[G]] = []
         self.suffices = False
+
+    def is_inside(self, key: Key[G]) -> bool:
+        """Return whether the thread would wait for ever for `key`, since it is itself inside a with-block on it."""
+        return self.for_ever and not {*key.entered.copy().values()}.isdisjoint(self.line)
 
 
 Enough = Callable[["int | Fraction"], bool]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from weakref import ReferenceType, ref
 
 from refcount._core.generation import Generation
+from refcount._core.lease import Lease
 from refcount._core.openers import Options
 from refcount._core.parking import deadline_after
 from refcount._core.registry import registry
@@ -98,6 +99,43 @@ class Member(SharedResource[T]):
     _found_weakly = True
 
 
+class BoundedMember(Member[T]):
+    """The same where only so many may be up."""
+
+    __slots__ = ()
+
+    def __call__(self) -> Lease[T]:
+        return EnteredLease(self)
+
+
+class EnteredLease(Lease[T]):
+    """A lease that tells which thread is inside its with-block, so that nobody waits for himself."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> T:
+        self._inside[id(self)] = get_ident()
+        try:
+            return super().__enter__()
+        except BaseException:
+            self._inside.pop(id(self), None)
+            raise
+
+    def release(self) -> bool:
+        self._inside.pop(id(self), None)
+        return super().release()
+
+    def __del__(self) -> None:
+        self._inside.pop(id(self), None)
+        super().__del__()
+
+    @property
+    def _inside(self) -> dict[int, int]:
+        slot = self._resource._slot
+        assert slot is not None  # which every member of a bounded family has
+        return slot.entered
+
+
 class Family(Generic[T]):
     """Shared resources, one for each key. Thread-safe.
 
@@ -108,9 +146,10 @@ class Family(Generic[T]):
 
     Attributes:
         members: The first resource of each key that has one, weakly, be it dead or closed; to be looked at.
+        new_lease: Makes a lease of a member, as the member itself does when it is called.
     """
 
-    __slots__ = ("__weakref__", "_capacity", "_closed", "_former", "limits", "members", "name", "options")
+    __slots__ = ("__weakref__", "_capacity", "_closed", "_former", "limits", "members", "name", "new_lease", "options")
 
     def __init__(self, name: str, options: Options[T], limits: Limits) -> None:
         self.name: str = name
@@ -120,8 +159,10 @@ class Family(Generic[T]):
         self._former: dict[int, WeakValue[Member[T]]] = {}
         self._closed = False
         self._capacity: Capacity[Generation[object]] | None = None
+        self.new_lease: type[Lease[T]] = Lease
         if limits.capacity is not None:
             self._capacity = Capacity(name, limits.capacity, limits.when_full)
+            self.new_lease = EnteredLease
             registry.forkables.add(self)
 
     def find(self, key: Hashable) -> Member[T] | None:
@@ -227,7 +268,7 @@ class Family(Generic[T]):
         return [member for member in dict.fromkeys(reference() for reference in known) if member is not None]
 
     def _new(self, lives: Callable[[], Life[T]], name: Name, anchored: bool) -> Member[T]:
-        member: Member[T] = _new_member(Member)
+        member: Member[T] = _new_member(Member if self._capacity is None else BoundedMember)
         slot = None if self._capacity is None else self._capacity.slot()
         member._setup(lives, name, self.options, slot, anchored=anchored)
         if slot is not None:

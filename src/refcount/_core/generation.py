@@ -87,7 +87,13 @@ class FiredAlarm:
 
 
 class Slot(Protocol):
-    """A place of a bounded family, which a generation takes before it starts, and gives back when it has stopped."""
+    """A place of a bounded family, which a generation takes before it starts, and gives back when it has stopped.
+
+    Attributes:
+        entered: Which thread is inside a with-block on the resource, by the `id` of the lease.
+    """
+
+    entered: dict[int, int]
 
     def enter(self, generation: Generation[object], by: int, deadline: float | None) -> None:
         """Return when `generation` may start; harmless when repeated."""

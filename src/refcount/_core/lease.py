@@ -13,11 +13,11 @@ import os
 import sys
 import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Never, TypeVar
+from typing import TYPE_CHECKING, Generic, Never, Self, TypeVar
 
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, Hold
-from refcount._core.parking import Parker
+from refcount._core.parking import Parker, deadline_after
 from refcount._core.registry import registry
 from refcount._errors import RefcountError, ReleasedError
 from refcount._support.naming import public
@@ -54,15 +54,15 @@ class Lease(Hold[T_co], Generic[T_co]):
     __slots__ = ("_acquired", "_machine", "_parker", "_resource", "_site")
 
     _acquired: bool
-    """Whether it came from `acquire`; taken away by its one entry."""
+    """Whether it was acquired; taken away by its one entry."""
 
     _parker: Parker | None
 
-    def __init__(self, resource: SharedResource[T_co], *, acquired: bool = False) -> None:
+    def __init__(self, resource: SharedResource[T_co]) -> None:
         self._generation = None
         self._promised = None
         self._parker = None
-        self._acquired = acquired
+        self._acquired = False
         self._resource = resource
         self._machine = resource._machine
         if DEBUG:
@@ -101,6 +101,49 @@ class Lease(Hold[T_co], Generic[T_co]):
     ) -> None:
         """Give the lease back; the last one stops the resource. An exception of the body stays the consumer's own."""
         self.release()
+
+    def acquire(self, timeout: float | None = None) -> Self:
+        """Hold the resource, starting it if this is its first lease, and return the lease itself.
+
+        For consumers that are no with-block; one `with` may follow all the same, and gives it back at its end.
+
+        Args:
+            timeout: How many seconds to wait for a start or stop of another thread, or for a slot of a bounded family.
+                What this very call does takes as long as it takes: a start, or the stop of a key that makes room.
+
+        Raises:
+            TimeoutError: That took longer; it may be tried again.
+            RefcountError: The lease was acquired or entered before; take a new one.
+            ClosedError: The resource is closed.
+            ReentrantError: Called inside a hook of the same resource.
+            ValueError: The timeout is negative or NaN.
+            TypeError: The timeout is no number.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> lease = SharedResource.of(list)().acquire(timeout=1.0)
+            >>> lease.value
+            []
+            >>> lease.release()
+            True
+        """
+        deadline = deadline_after(timeout)
+        try:
+            acquired = self._acquired
+            del self._acquired
+        except AttributeError:
+            raise RefcountError(f"{self!r} was entered before: a lease is used once, take a new one") from None
+        if acquired:
+            self._acquired = True
+            raise RefcountError(f"{self!r} was acquired before: a lease is used once, take a new one")
+        try:
+            self._resource._admit(self, deadline)
+            self._acquired = True
+            return self
+        except BaseException:
+            self._acquired = False
+            self._resource._retract(self)
+            raise
 
     def release(self) -> bool:
         """Give the lease back; the last one stops the resource, in this thread unless it lingers.
@@ -204,6 +247,49 @@ class Lease(Hold[T_co], Generic[T_co]):
         if generation is None or generation.phase is FORGOTTEN:
             raise ReleasedError(f"{self!r} has no value: it was not entered yet, or was released")
         return generation.value
+
+    @property
+    def valid(self) -> bool:
+        """Whether it is held, and newcomers would get the same: to ask before going on with what one has.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> resource = SharedResource.of(list)
+            >>> with resource() as value, resource() as same:
+            ...     lease = resource.acquire()
+            ...     resource.invalidate()
+            ...     lease.valid, lease.held
+            (False, True)
+            >>> lease.release()
+            True
+        """
+        generation = self._generation
+        return generation is not None and self._machine.offers(generation)
+
+    def invalidate(self) -> None:
+        """Detach the generation that this lease holds, if newcomers would still get it, as the resource's does.
+
+        So ten holders who all find their value broken cost one restart. The lease stays held.
+
+        Raises:
+            ReleasedError: It is not held.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> resource = SharedResource.of(object)
+            >>> first, second = resource.acquire(), resource.acquire()
+            >>> first.invalidate()
+            >>> second.invalidate()
+            >>> with resource() as fresh:
+            ...     resource.generation
+            2
+            >>> first.release(), second.release()
+            (True, True)
+        """
+        generation = self._generation
+        if generation is None or generation.phase is FORGOTTEN:
+            raise ReleasedError(f"{self!r} has nothing to invalidate: it was not entered yet, or was released")
+        self._resource._condemn(generation, self._resource._by(), report_errors=False)
 
     def _where(self) -> str:
         site: traceback.StackSummary | None = getattr(self, "_site", None)

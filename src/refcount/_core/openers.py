@@ -11,17 +11,19 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, TypeAlias, TypeVar, cast
 
 from refcount._core.clock import clocks
 from refcount._support.checks import check_function, check_seconds
-from refcount._support.naming import Name, text_of
+from refcount._support.naming import Name, short, text_of
 from refcount._support.reporting import report
 
 if TYPE_CHECKING:
-    from types import GeneratorType
+    from types import CodeType, GeneratorType
 
 T = TypeVar("T")
+
+_OVER = object()
 
 Opener = Callable[[], AbstractContextManager[T]]
 if TYPE_CHECKING:  # at run time no generator is generic
@@ -40,11 +42,56 @@ def lives_of_hooks(
     return cast("Callable[[], Life[T]]", partial(_made, factory, start, stop, name))
 
 
+def is_made_of_hooks(lives: Callable[..., Life[object]]) -> bool:
+    """Return whether `lives_of_hooks` has made it, so that it takes `late`: what runs a stop for the collector."""
+    return isinstance(lives, partial) and lives.func is _made
+
+
+def begin(life: Life[T], name: Name) -> T:
+    """Start the resource of a new life, and return its value.
+
+    Raises:
+        Exception: What its start raised, or `RuntimeError` if it yields nothing.
+    """
+    try:
+        for value in life:
+            return value
+    except Exception as error:
+        _raise_own(error, life)
+    raise RuntimeError(f"{text_of(name)} yielded no value: a resource yields exactly once")
+
+
+def finish(life: Life[object], name: Name) -> None:
+    """Stop the resource of a life that was begun.
+
+    Raises:
+        Exception: What its stop raised, or `RuntimeError` if it yields again.
+        RecursionError: The same, or that the stack is full; then the life is still suspended.
+    """
+    try:
+        value = next(life, _OVER)
+    except Exception as error:
+        _raise_own(error, life)
+    if value is not _OVER:
+        life.close()
+        raise RuntimeError(f"{text_of(name)} yielded a second value, {short(value)}: a resource yields exactly once")
+
+
 def own_error(error: Exception, life: Life[object]) -> Exception:
     """Return what a hook raised: a `StopIteration` comes out of a generator as the cause of another error."""
     cause = error.__cause__
-    ours = life.gi_code is _ENTERED or life.gi_code is _MADE
+    ours = life.gi_code in OUR_CODE
     return cause if ours and isinstance(cause, StopIteration) and type(error) is RuntimeError else error
+
+
+def _raise_own(error: Exception, life: Life[object]) -> Never:
+    own = own_error(error, life)
+    try:
+        if own is error:
+            raise error
+        raise own from None
+    finally:
+        del error, own  # they refer to this frame
 
 
 def _life_of(opener: Opener[T], name: Name) -> Life[T]:
@@ -82,7 +129,11 @@ def _entered(manager: AbstractContextManager[T]) -> Generator[T, None, None]:
 
 
 def _made(
-    factory: Callable[[], T], start: Callable[[T], object] | None, stop: Callable[[T], object] | None, name: Name
+    factory: Callable[[], T],
+    start: Callable[[T], object] | None,
+    stop: Callable[[T], object] | None,
+    name: Name,
+    late: Callable[[Callable[[], object]], object] | None = None,
 ) -> Generator[T, None, None]:
     thing = factory()
     if start is not None:
@@ -96,7 +147,7 @@ def _made(
     except GeneratorExit:
         # The garbage collector closes it, with all that it belongs to: a hook is not run inside of the collector.
         if stop is not None:
-            clocks.thread.lost(partial(stop, thing))
+            (late or clocks.thread.lost)(partial(stop, thing))
         raise
     if stop is not None:
         stop(thing)
@@ -117,8 +168,9 @@ def _probe() -> Generator[None, None, None]:
 
 
 _GENERATOR_MANAGER: type[object] = type(_probe())
-_ENTERED = _entered.__code__
-_MADE = _made.__code__
+
+OUR_CODE: set[CodeType] = {_entered.__code__, _made.__code__}
+"""The code of the generators that are ours, and no user's: what they raise was raised by what they call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""Waiting: a `Parker` is what one thread sleeps on until another one wakes it, a `Watcher` one that waits for a change.
+"""Waiting: a `Parker` is what one thread sleeps on until another wakes it, a `Watcher` waits for a change.
+
+And an `Errand` is what one thread runs for another one, which waits for it.
 
 `threading.Event` and `Condition` are written in Python: an interrupt inside them leaves their inner lock held, and all
 who wake hang. A raw lock is C: each of its calls happens whole or not at all. It is taken as long as nobody has woken
@@ -9,7 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from refcount._core.clock import monotonic
 from refcount._core.generation import Hold
@@ -18,6 +21,7 @@ from refcount._support.checks import check_timeout
 if TYPE_CHECKING:
     from refcount._core.machine import Machine
 
+R = TypeVar("R")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -69,6 +73,64 @@ class Watcher(Hold[T_co]):
             if not self._parker.park(deadline):
                 return reached()
         return True
+
+
+class Errand(Generic[R]):
+    """Something that another thread is to run for this one.
+
+    Attributes:
+        caller: The thread that waits for it; None once that waits no more.
+        done: Whether it has ended.
+    """
+
+    _result: R
+    _error: BaseException | None = None
+
+    def __init__(self, function: Callable[[], R]) -> None:
+        self._function = function
+        self._over = Parker()
+        self.caller: int | None = get_ident()
+        self.done = False
+
+    def __call__(self) -> None:
+        """Run it, in the thread that has got it."""
+        by = get_ident()
+        _errands[by] = self
+        try:
+            self._result = self._function()
+        except BaseException as error:
+            self._error = error
+        finally:
+            del _errands[by]
+            self.done = True
+            self._over.unpark()
+
+    def wait(self) -> R:
+        """Return what it returned, or raise what it raised."""
+        self._over.park(None)
+        if self._error is None:
+            return self._result
+        try:
+            raise self._error
+        finally:
+            self._error = None  # it refers to this frame, and the frame to the errand
+
+    def finish(self) -> None:
+        """Wait until it has ended, whatever came of it."""
+        self._over.park(None)
+        self._over.unpark()  # for others who wait like this
+
+
+_errands: dict[int, Errand[Any]] = {}
+"""What each thread runs just now for another one."""
+
+
+def callers_of(by: int) -> list[int]:
+    """Return the thread `by`, the thread that waits for what it runs, and so on."""
+    line = [by]
+    while (errand := _errands.get(line[-1])) is not None and errand.caller is not None:
+        line.append(errand.caller)
+    return line
 
 
 def deadline_after(timeout: object) -> float | None:

@@ -74,6 +74,7 @@ class Registry:
         active: The resources that are not idle, by their `id`. They put themselves in and out: it is on the way of
             every first and last lease.
         lives: What was started and is kept until it has stopped, with what is to live as long.
+        anonymous: Leases that nobody has in hand.
         strays: Leases that were lost where the stack was full, and who is to be told.
         stepping: The threads in the middle of a step of a bounded family: a finalizer that comes there runs no hook.
     """
@@ -85,9 +86,10 @@ class Registry:
         self.unfinished: dict[Unfinished, None] = {}
         self.active: dict[int, ReferenceType[Resident]] = {}
         self.lives: dict[object, object] = {}
+        self.anonymous: dict[object, None] = {}
         self.stepping: dict[int, None] = {}
         self.strays: dict[object, Callable[..., object]] = {}
-        self._keep: Callable[[object], object] = _keep_in_thread
+        self._keep: Callable[[object], object] | None = None
 
     def end_lingers(self) -> None:
         """Stop what lingers, and let nothing linger any more."""
@@ -115,12 +117,13 @@ class Registry:
 
     def prepare_fork(self) -> None:
         """Have at hand in the child what it needs: nothing is to be imported there, nor where nobody forks."""
-        if self.active and self._keep is _keep_in_thread:
+        if self.active and self._keep is None:
             self._keep = _reference_adder()
 
     def keep_for_ever(self, thing: object) -> None:
         """Keep `thing` until the process is gone, so that it is never left."""
-        self._keep(thing)
+        self._keep = keep = self._keep or _reference_adder()
+        keep(thing)
 
     def begin_child(self) -> None:
         """Forget the parent's resources in a forked child."""
@@ -131,6 +134,7 @@ class Registry:
                 self.keep_for_ever(inherited)
         self.unfinished.clear()
         self.active.clear()
+        self.anonymous.clear()
         self.lives.clear()  # last: those that matter are kept for ever by now
 
     def watch_exit(self) -> None:

@@ -124,9 +124,7 @@ class Room(Generic[G]):
             if key.count:
                 self._let_in(key, ticket)
             self._settle()
-            nested = any(
-                self._queue.get(outer.ticket) is outer for outer in self._entering[place.by] if outer is not place
-            )
+            nested = any(self._queue.get(outer.ticket) is outer for outer in self._further_down(place))
             if nested and not self.admit(key, ticket, overtake=True):
                 return Step.NESTED
         if ticket in self._inside:
@@ -149,7 +147,7 @@ class Room(Generic[G]):
             place.heaviest = left.heaviest
         elif self._queue:
             place.heaviest = max(key.weight, next(reversed(self._queue.values())).heaviest)
-        own = self._entering.setdefault(place.by, [])
+        own = self._entering.setdefault(place.line[0], [])
         if place not in own:
             own.append(place)
         wanted = self._wanted if key.count or key.places else self._wanted + key.weight
@@ -273,7 +271,12 @@ class Room(Generic[G]):
 
     def nearest(self, place: Place[G]) -> list[Key[G]]:
         """Return the keys for which the thread of `place` makes room further down its stack, the innermost last."""
-        return [outer.key for outer in self._entering.get(place.by, ()) if outer is not place]
+        return [outer.key for outer in self._further_down(place)]
+
+    def _further_down(self, place: Place[G]) -> list[Place[G]]:
+        """Return where the thread of `place` stands further down its stack, or those who wait for what it runs."""
+        outer = [outer for by in reversed(place.line) for outer in self._entering.get(by, ())]
+        return [other for other in outer if other is not place]
 
     # Going
 
@@ -333,11 +336,11 @@ class Room(Generic[G]):
 
     def _forget(self, place: Place[G]) -> None:
         """Expect nothing from the thread at `place` any more."""
-        own = self._entering.get(place.by, [])
+        own = self._entering.get(place.line[0], [])
         if place in own:
             own.remove(place)
         if not own:
-            self._entering.pop(place.by, None)
+            self._entering.pop(place.line[0], None)
         if self._asleep.get(place.ticket) is place:
             del self._asleep[place.ticket]
         self._give_up_victims(place)

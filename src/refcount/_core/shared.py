@@ -12,8 +12,9 @@ from refcount._core.generation import State
 from refcount._core.lease import Lease
 from refcount._core.observing import Observers
 from refcount._core.openers import Opener, Options, lives_of, lives_of_hooks
-from refcount._core.parking import deadline_after
+from refcount._core.registry import registry
 from refcount._core.threads import ThreadDriver
+from refcount._errors import UnderflowException
 from refcount._support.checks import check_function, check_hooks, check_name
 from refcount._support.naming import Name, name_of, named, public
 
@@ -207,14 +208,7 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             >>> lease.release()
             True
         """
-        deadline = deadline_after(timeout)
-        lease = Lease(self, acquired=True)
-        try:
-            self._admit(lease, deadline)
-            return lease
-        except BaseException:
-            self._retract(lease)
-            raise
+        return self().acquire(timeout)
 
     def try_acquire(self) -> Lease[T_co] | None:
         """Return a held lease if the resource is running (lingering counts), else None; start nothing, never wait.
@@ -229,12 +223,69 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             >>> resource.try_acquire() is None
             True
         """
-        lease = Lease(self, acquired=True)
+        lease = self()
         try:
+            lease._acquired = True
             return lease if self._admit_running(lease) else None
         except BaseException:
             self._retract(lease)
             raise
+
+    def inc(self, timeout: float | None = None) -> None:
+        """Hold the resource without a lease, for consumers that come and go by two calls and can keep nothing.
+
+        Each `inc` wants a `dec`. Until then the resource is kept, even where nobody else refers to it.
+
+        Args:
+            timeout: As for `acquire`; it raises what `acquire` raises.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> profiler = SharedResource.of(list, stop=lambda value: print("stop"))
+            >>> profiler.inc()
+            >>> profiler.inc()
+            >>> profiler.dec()
+            >>> profiler.usecount
+            1
+            >>> profiler.dec()
+            stop
+        """
+        lease = self()
+        registry.anonymous[lease] = None
+        try:
+            lease.acquire(timeout)
+            self._anonymous.append(lease)
+        except BaseException:
+            self._retract(lease)
+            del registry.anonymous[lease]
+            raise
+
+    def dec(self) -> None:
+        """Give back the oldest anonymous hold; the last consumer stops the resource.
+
+        One that was abandoned counts: it is given back, and changes nothing.
+
+        Raises:
+            UnderflowException: There is no anonymous hold.
+            Exception: What the resource's stop raised; the hold is given back all the same.
+
+        Example:
+            >>> from refcount import SharedResource
+            >>> SharedResource.of(list, name="basket").dec()
+            Traceback (most recent call last):
+            refcount.UnderflowException: basket has no anonymous hold to give back: each dec() needs an inc()
+        """
+        self._seen()
+        lease: Lease[T_co] | None = None
+        while lease is None or lease._generation is None:  # one that an interrupt has taken back
+            try:
+                lease = self._anonymous.pop(0)
+            except IndexError:
+                raise UnderflowException(
+                    f"{self.name} has no anonymous hold to give back: each dec() needs an inc()"
+                ) from None
+            registry.anonymous.pop(lease, None)
+        lease.release()
 
     def observe(self, callback: Callable[[int], object]) -> Callable[[], None]:
         """Call `callback(usecount)` at every change, in order, none merged, one at a time, outside every lock.

@@ -11,12 +11,13 @@ while it waited has left as well, and comes in again at the end of the line: who
 whether it is still wanted, and leaves if not. A generation is known by its `id`, and nothing here keeps it alive: the
 driver does, until it has left.
 
-Waiting for oneself. A thread inside a hook of a key may need a key which can only enter when that hook is over; it gets
-`ReentrantError` instead. That is so when it is making room for another key that is still in line (the stop of an
-evicted key runs in there), and when not everybody up to its own place in line could enter even if all keys had left but
-those whose hooks this thread is inside of. If it fits at once all the same, it enters before those in line, who would
-wait for that hook anyway. The answer cannot change for the worse while the thread sleeps: it gets into no other hook
-meanwhile, nobody comes in line before it, and no place further down its own stack is in line any more.
+Waiting for oneself. A thread inside a hook of a key, or inside a with-block on one, may need a key which can only enter
+when that is over; it gets `ReentrantError` instead. That is so when it is making room for another key that is still in
+line (the stop of an evicted key runs in there), and when not everybody up to its own place in line could enter even if
+all keys had left but those that this thread is inside of. If it fits at once all the same, it enters before those in
+line, who would wait for that hook anyway. The answer cannot change for the worse while the thread sleeps: it gets into
+nothing else meanwhile, nobody comes in line before it, and no place further down its own stack is in line any more. A
+thread that runs a hook for another one, which waits for it, counts as that one.
 
 Locks. The lock is a leaf: nothing else is taken under it but what threads sleep on, and no hook or driver is called. A
 finalizer may come in the middle of a step, and leave a generation; the thread that has the lock leaves that to the
@@ -36,6 +37,7 @@ from weakref import ref
 
 from refcount._core.clock import clocks, monotonic
 from refcount._core.evictions import Driver, Idle, Key, Place
+from refcount._core.parking import callers_of
 from refcount._core.registry import registry
 from refcount._core.room import Room, Step
 from refcount._errors import CapacityError, ClosedError, ReentrantError
@@ -63,7 +65,8 @@ class Capacity(Generic[G]):
     def __init__(self, family: str, limit: float, when_full: Literal["wait", "raise"] = "wait") -> None:
         self.family = family
         self.limit = limit
-        self._room: Room[G] = Room(limit, patient=when_full == "wait")
+        self._patient = when_full == "wait"
+        self._room: Room[G] = Room(limit, patient=self._patient)
         self._renew_lock()
 
     def _renew_lock(self) -> None:
@@ -95,14 +98,14 @@ class Capacity(Generic[G]):
 
     # What slots do
 
-    def enter(self, slot: Slot[G], generation: G, by: object, deadline: float | None) -> None:
+    def enter(self, slot: Slot[G], generation: G, by: int, deadline: float | None) -> None:
         """See `Slot.enter`."""
         if self._owned():
             raise ReentrantError(f"{slot.name} cannot start in a finalizer in the middle of a step of {self.family}")
         ticket = id(generation)
         if self._step(lambda: self._room.admit(slot, ticket)):
             return
-        place = Place(slot, ticket, by)
+        place = Place(slot, ticket, callers_of(by), for_ever=self._patient and deadline is None)
         try:
             self._wait(slot, place, deadline)
         except BaseException:
@@ -204,8 +207,7 @@ class Capacity(Generic[G]):
             if fine:
                 return
             for key in unknown:
-                # Here is the place to count those keys as well that this thread holds by leases it has entered.
-                own[key] = _works_here(key) or key in self._room.nearest(place)
+                own[key] = _works_here(key) or key in self._room.nearest(place) or place.is_inside(key)
             if not unknown and whole:
                 raise self._would_wait_for_itself(slot, place, [key for key in own if own[key]])
             if not unknown:
@@ -223,9 +225,10 @@ class Capacity(Generic[G]):
         """Return the error of a thread that would wait for a key of its own."""
         nearest = self._room.nearest(place)  # their drivers say that it works there, since it has claimed their starts
         hooks = [key for key in own if key not in nearest and _works_here(key)]
-        where = "a hook of" if hooks else "what makes room for"
-        names = ", ".join(map(_name_of, hooks or own))
-        return ReentrantError(f"{slot.name} inside {where} {names} would wait for itself: {self._full(slot)}")
+        held = [key for key in own if place.is_inside(key)]
+        where = "inside a hook of" if hooks else "inside a with-block of" if held else "inside what makes room for"
+        names = ", ".join(map(_name_of, hooks or held or own))
+        return ReentrantError(f"{slot.name} {where} {names} would wait for itself: {self._full(slot)}")
 
     def _full(self, slot: Slot[G]) -> str:
         if slot.weight == 1:
@@ -254,7 +257,7 @@ class Slot(Key[G]):
         """Names the resource in errors."""
         return _name_of(self)
 
-    def enter(self, generation: G, by: object, deadline: float | None) -> None:
+    def enter(self, generation: G, by: int, deadline: float | None) -> None:
         """Return when `generation` is inside, so that it may start; at once if it is.
 
         Called outside every lock. What it has of the room, or its place in line if this raises, is taken away by

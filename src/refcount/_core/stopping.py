@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation, Slot
 from refcount._core.machine import Machine
-from refcount._core.openers import own_error
-from refcount._core.parking import Watcher
+from refcount._core.openers import finish
+from refcount._core.parking import Watcher, callers_of
 from refcount._core.registry import registry
 from refcount._errors import ClosedError, ReentrantError, RefcountError
 from refcount._support.checks import GivesLeases
@@ -29,18 +29,28 @@ from refcount._support.naming import Name, text_of
 from refcount._support.reporting import note, report
 
 if TYPE_CHECKING:
+    from refcount._core.lease import Lease
     from refcount._core.observing import Observers
     from refcount._core.openers import Life, Options
 
 T_co = TypeVar("T_co", covariant=True)
 
-_OVER = object()
-
 
 class Stoppable(GivesLeases, Generic[T_co]):
     """One resource, driven by threads, less its consumers."""
 
-    __slots__ = ("__weakref__", "_anchored", "_forks", "_lives", "_machine", "_name", "_observers", "_options", "_slot")
+    __slots__ = (
+        "__weakref__",
+        "_anchored",
+        "_anonymous",
+        "_forks",
+        "_lives",
+        "_machine",
+        "_name",
+        "_observers",
+        "_options",
+        "_slot",
+    )
 
     _found_weakly: ClassVar[bool] = False
     """Whether somebody would make a second one if it did not find this one while it is up."""
@@ -71,6 +81,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
         self._options = options
         self._slot = slot
         self._observers: Observers | None = None
+        self._anonymous: list[Lease[T_co]] = []
         self._forks = registry.forks
         self._machine: Machine[T_co] = Machine(
             threading.Lock(),
@@ -117,7 +128,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
 
     def _refuse_reentry(self, what: str, by: int) -> None:
         """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
-        if self._machine.works(by):
+        if any(map(self._machine.works, callers_of(by))):
             current = self._machine.current
             number = "" if current is None else f" (generation {current.number})"
             raise ReentrantError(
@@ -161,15 +172,12 @@ class Stoppable(GivesLeases, Generic[T_co]):
     def _end(self, life: Life[object]) -> Exception | None:
         """Run the stop; return what it raised."""
         try:
-            value = next(life, _OVER)
-            if value is _OVER:
-                return None
-            life.close()
-            raise RuntimeError(f"{self.name} yielded a second value, {value!r}: a resource yields exactly once")
+            finish(life, self._name)
         except Exception as error:
             if life.gi_suspended:
                 raise  # it has not begun: the stack was full
-            return own_error(error, life)
+            return error
+        return None
 
     def _mend(self, generation: Generation[T_co]) -> None:
         """After an interrupt: run a stop of `generation` that is owed, and repeat what others are to be told of it.
@@ -275,7 +283,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
 
     def works_here(self) -> bool:
         """Return whether this thread is inside a hook of the resource."""
-        return self._machine.works(get_ident())
+        return any(map(self._machine.works, callers_of(get_ident())))
 
     # What comes from outside
 
@@ -308,29 +316,6 @@ class Stoppable(GivesLeases, Generic[T_co]):
             self._mend(generation)
             raise
         return found
-
-    def _shut(self, *, force: bool) -> None:
-        """Refuse newcomers for good, and wait for nobody."""
-        by = self._by()
-        machine = self._machine
-        current = machine.current
-        try:
-            owed = machine.close(by, force=force)
-            if force and self._slot is not None:
-                self._slot.refuse()
-            if machine.sleepers:
-                self._wake_sleepers()
-            if owed is not None:
-                self._stop(owed, by, report_errors=False)
-            elif current is not None and current.alarm is not None:
-                current.alarm.cancel()
-        except BaseException:
-            if current is not None:
-                self._mend(current)
-            raise
-        finally:
-            if force:
-                self._expel(by)
 
     def _expel(self, by: int) -> None:
         """Stop everything that is up, whoever holds it; errors are reported."""
@@ -367,8 +352,9 @@ class Stoppable(GivesLeases, Generic[T_co]):
     # The process
 
     def end_linger(self) -> None:
-        """Stop what lingers; an error of that is reported."""
-        self._flush(report_errors=True)
+        """Stop what lingers, unless that is to be left; an error of that is reported."""
+        if self._options.at_exit == "stop":
+            self._flush(report_errors=True)
 
     def wait_for_stops(self) -> None:
         """Wait until no stop runs."""
@@ -376,8 +362,12 @@ class Stoppable(GivesLeases, Generic[T_co]):
         self._wait_until(lambda: all(g.phase is not STOPPING for g in machine.generations), None)
 
     def stop_at_exit(self) -> None:
-        """Stop what is up, whoever holds it."""
+        """Stop what is up, whoever holds it, or see that nothing ever stops it."""
         self.wait_for_stops()
+        if self._options.at_exit == "leave":
+            for generation in self._machine.generations:
+                registry.keep_for_ever(generation)
+            return
         usecount = self._machine.usecount
         try:
             if usecount:
@@ -394,6 +384,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
             generation.quick = False
             registry.keep_for_ever(generation)
         machine.reset(threading.Lock())
+        self._anonymous.clear()
         if self._observers is not None:
             self._observers.reset()
         self._forks = registry.forks

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -28,16 +29,18 @@ from refcount._core.generation import (
     Next,
 )
 from refcount._core.openers import own_error
+from refcount._core.own_thread import LivesInThreads
 from refcount._core.parking import Parker
 from refcount._core.registry import Resident, registry
 from refcount._core.stopping import Stoppable
 from refcount._errors import RefcountError
+from refcount._support.naming import Name
 from refcount._support.reporting import note, report
 
 if TYPE_CHECKING:
     from refcount._core.generation import Slot
     from refcount._core.lease import Lease
-    from refcount._core.openers import Life
+    from refcount._core.openers import Life, Options
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -46,6 +49,19 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
     """One resource, driven by threads: the part of it that no user sees."""
 
     __slots__ = ()
+
+    def _setup(
+        self,
+        lives: Callable[[], Life[T_co]],
+        name: Name,
+        options: Options[T_co],
+        slot: Slot | None = None,
+        *,
+        anchored: bool = True,
+    ) -> None:
+        if options.own_thread:
+            lives = LivesInThreads(lives, name, in_turn=not options.overlap)
+        super()._setup(lives, name, options, slot, anchored=anchored)
 
     # Consumers
 

@@ -85,7 +85,7 @@ class Calls(Family[T]):
                 member = None
         if member is None or member._machine.closed:
             member = self.resource(args, kwargs)
-        return Lease(member)
+        return self.new_lease(member)
 
     def resource(self, args: Args, kwargs: Kwargs, instance: object = None) -> Member[T]:
         """Return the resource of a call, which is made if there is none.

@@ -163,7 +163,7 @@ class _BoundMethod(_Bound, Resource[P, T_co]):
                 member = None
         if member is None or member._machine.closed:
             member = calls.resource(args, kwargs, self.__self__)
-        return Lease(member)
+        return calls.new_lease(member)
 
     def _self_instance(self) -> object:
         return self.__self__

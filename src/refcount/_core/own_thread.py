@@ -1,0 +1,186 @@
+"""Openers around openers: each life is begun and ended in one thread of its own.
+
+For what must be closed where it was opened. The thread runs in a copy of the first consumer's context, and does what it
+is asked one after the other; who asks waits, and gets what the hook returns or raises as if it had run there. Between
+start and stop the thread refers to nothing: what was started belongs to the generation, and goes with it.
+
+An interrupt of a thread that waits is raised at once, and the hook runs on: a start that nobody waits for any more is
+undone as soon as it is done, and the next one does not begin before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from refcount._core.openers import OUR_CODE, begin, finish, is_made_of_hooks
+from refcount._core.parking import Errand
+from refcount._core.registry import registry
+from refcount._support.naming import Name, text_of
+from refcount._support.reporting import report
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from refcount._core.openers import Life
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class _NamedThread(Thread):
+    """A thread whose name is made when somebody asks for it."""
+
+    def __init__(self, name: Name, target: Callable[[], None]) -> None:
+        super().__init__(
+            name="refcount", target=target, daemon=True
+        )  # what is held at the end of the main thread is stopped later
+        self._called = name
+
+    @property
+    def name(self) -> str:
+        return text_of(self._called)
+
+    @name.setter  # typeshed has a plain attribute where `threading` has a property
+    def name(self, name: str) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._called = name
+
+
+class OwnThread:
+    """A thread that does one thing after the other, until it is told to end."""
+
+    def __init__(self, name: Name) -> None:
+        self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        context, queue = copy_context(), self._queue
+        _NamedThread(name, lambda: context.run(_work, queue)).start()
+
+    def run(self, function: Callable[[], R]) -> R:
+        """Return what `function` returns in the thread, or raise what it raises there."""
+        errand = Errand(function)
+        try:
+            self._queue.put(errand)
+            return errand.wait()
+        except BaseException:
+            errand.caller = None
+            raise
+        finally:
+            del errand  # it may refer to an error, and the error to this frame
+
+    def submit(self, function: Callable[[], object]) -> None:
+        """Run `function` in the thread, and do not wait for it; takes no lock, since finalizers call it."""
+        self._queue.put(function)
+
+    def end(self) -> None:
+        """Let the thread end when it has done all that."""
+        self._queue.put(None)
+
+
+def _work(queue: SimpleQueue[Callable[[], object] | None]) -> None:
+    while (job := queue.get()) is not None:
+        try:
+            job()
+        except BaseException as error:  # nobody waits for it
+            report(error, "a thread of its own")
+        del job
+
+
+class LivesInThreads(Generic[T]):
+    """Makes lives in threads of their own.
+
+    Args:
+        lives: Makes the lives that are begun and ended there.
+        name: Names the threads.
+        in_turn: Whether a start waits for what the thread before was interrupted in.
+    """
+
+    def __init__(self, lives: Callable[..., Life[T]], name: Name, *, in_turn: bool) -> None:
+        self.name = name
+        self._lives = lives
+        self._in_turn = in_turn
+        self._before: tuple[int, Errand[None]] | None = None
+
+    def __call__(self) -> Life[T]:
+        """Return a new life."""
+        return _live(self)  # type: ignore[return-value]  # a generator function returns just that
+
+    def fresh(self, thread: OwnThread) -> Life[T]:
+        """Return a new life that `thread` is to begin, which this is called in."""
+        before, self._before = self._before, None
+        if before is not None and before[0] == registry.forks:
+            before[1].finish()
+        # Where the garbage collector closes a life that hooks make, their stop is to run here all the same.
+        return self._lives(late=thread.submit) if is_made_of_hooks(self._lives) else self._lives()
+
+    def leave(self, thread: OwnThread, task: _Task[T]) -> None:
+        """Let `thread` go on alone, and others wait for it: the next start, and the end of the process."""
+        last = Errand(task.undo)
+        last.caller = None
+        registry.unfinished[last] = None
+        thread.submit(last)
+        thread.submit(partial(registry.unfinished.pop, last, None))
+        if self._in_turn:
+            self._before = registry.forks, last
+
+
+class _Task(Generic[T]):
+    """One life, as its thread sees it."""
+
+    life: Life[T] | None = None
+    value: T
+
+    def __init__(self, lives: LivesInThreads[T], thread: OwnThread) -> None:
+        self._lives = lives
+        self._thread = thread
+
+    def begin(self) -> None:
+        """Start the resource."""
+        self.life = life = self._lives.fresh(self._thread)
+        self.value = begin(life, self._lives.name)
+
+    def end(self) -> None:
+        """Stop it."""
+        assert self.life is not None  # it was begun
+        finish(self.life, self._lives.name)
+
+    def undo(self) -> None:
+        """Stop it if it is up, for nobody."""
+        if self.life is not None and self.life.gi_suspended:
+            try:
+                self.end()
+            except Exception as error:
+                report(error, f"the stop of {text_of(self._lives.name)}")
+
+    def close(self) -> None:
+        """Drop what was started, as the garbage collector does."""
+        if self.life is not None:
+            self.life.close()
+
+
+def _live(lives: LivesInThreads[T]) -> Generator[T, None, None]:
+    thread = OwnThread(lives.name)
+    task = _Task(lives, thread)
+    try:
+        try:
+            thread.run(task.begin)
+        except BaseException:  # it failed, or this thread was interrupted
+            lives.leave(thread, task)
+            raise
+        try:
+            yield from (task.value,)
+        except GeneratorExit:  # the garbage collector closes it, with all that it belongs to
+            task.close()
+            raise
+        try:
+            thread.run(task.end)
+        except BaseException:
+            lives.leave(thread, task)
+            raise
+    finally:
+        thread.end()
+
+
+OUR_CODE.add(_live.__code__)
