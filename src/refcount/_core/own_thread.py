@@ -36,9 +36,8 @@ class _NamedThread(Thread):
     """A thread whose name is made when somebody asks for it."""
 
     def __init__(self, name: Name, target: Callable[[], None]) -> None:
-        super().__init__(
-            name="refcount", target=target, daemon=True
-        )  # what is held at the end of the main thread is stopped later
+        # A daemon: what is still held when the main thread is over is stopped after it has waited for the others.
+        super().__init__(name="refcount", target=target, daemon=True)
         self._called = name
 
     @property
@@ -54,13 +53,22 @@ class OwnThread:
     """A thread that does one thing after the other, until it is told to end."""
 
     def __init__(self, name: Name) -> None:
+        self.asked = False
+        """Whether it was ever to do anything."""
+        self._name = name
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self.end: Callable[[], None] = partial(self._queue.put, None)
+        """Lets the thread end when it has done all that; C code, so that no interrupt comes before."""
+
+    def start(self) -> None:
+        """Begin, in a copy of the caller's context."""
         context, queue = copy_context(), self._queue
-        _NamedThread(name, lambda: context.run(_work, queue)).start()
+        _NamedThread(self._name, lambda: context.run(_work, queue)).start()
 
     def run(self, function: Callable[[], R]) -> R:
         """Return what `function` returns in the thread, or raise what it raises there."""
         errand = Errand(function)
+        self.asked = True
         try:
             self._queue.put(errand)
             return errand.wait()
@@ -73,10 +81,6 @@ class OwnThread:
     def submit(self, function: Callable[[], object]) -> None:
         """Run `function` in the thread, and do not wait for it; takes no lock, since finalizers call it."""
         self._queue.put(function)
-
-    def end(self) -> None:
-        """Let the thread end when it has done all that."""
-        self._queue.put(None)
 
 
 def _work(queue: SimpleQueue[Callable[[], object] | None]) -> None:
@@ -101,17 +105,19 @@ class LivesInThreads(Generic[T]):
         self.name = name
         self._lives = lives
         self._in_turn = in_turn
-        self._before: tuple[int, Errand[None]] | None = None
+        self.before: tuple[int, Errand[None]] | None = None
+        """What a thread was left alone with, in which process."""
 
     def __call__(self) -> Life[T]:
         """Return a new life."""
         return _live(self)  # type: ignore[return-value]  # a generator function returns just that
 
-    def fresh(self, thread: OwnThread) -> Life[T]:
-        """Return a new life that `thread` is to begin, which this is called in."""
-        before, self._before = self._before, None
-        if before is not None and before[0] == registry.forks:
-            before[1].finish()
+    def fresh(self, thread: OwnThread, before: tuple[int, Errand[None]] | None) -> Life[T]:
+        """Return a new life that `thread` is to begin, which this is called in; when what was `before` is over."""
+        if before is not None and before is self.before:
+            self.before = None  # who comes later, since this was given up, does not wait
+            if before[0] == registry.forks:
+                before[1].finish()
         # Where the garbage collector closes a life that hooks make, their stop is to run here all the same.
         return self._lives(late=thread.submit) if is_made_of_hooks(self._lives) else self._lives()
 
@@ -123,7 +129,7 @@ class LivesInThreads(Generic[T]):
         thread.submit(last)
         thread.submit(partial(registry.unfinished.pop, last, None))
         if self._in_turn:
-            self._before = registry.forks, last
+            self.before = registry.forks, last
 
 
 class _Task(Generic[T]):
@@ -133,12 +139,13 @@ class _Task(Generic[T]):
     value: T
 
     def __init__(self, lives: LivesInThreads[T], thread: OwnThread) -> None:
+        self._before = lives.before
         self._lives = lives
         self._thread = thread
 
     def begin(self) -> None:
         """Start the resource."""
-        self.life = life = self._lives.fresh(self._thread)
+        self.life = life = self._lives.fresh(self._thread, self._before)
         self.value = begin(life, self._lives.name)
 
     def end(self) -> None:
@@ -165,9 +172,11 @@ def _live(lives: LivesInThreads[T]) -> Generator[T, None, None]:
     task = _Task(lives, thread)
     try:
         try:
+            thread.start()
             thread.run(task.begin)
         except BaseException:  # it failed, or this thread was interrupted
-            lives.leave(thread, task)
+            if thread.asked:
+                lives.leave(thread, task)
             raise
         try:
             yield from (task.value,)

@@ -80,7 +80,6 @@ class Errand(Generic[R]):
 
     Attributes:
         caller: The thread that waits for it; None once that waits no more.
-        done: Whether it has ended.
     """
 
     _result: R
@@ -90,7 +89,6 @@ class Errand(Generic[R]):
         self._function = function
         self._over = Parker()
         self.caller: int | None = get_ident()
-        self.done = False
 
     def __call__(self) -> None:
         """Run it, in the thread that has got it."""
@@ -101,8 +99,7 @@ class Errand(Generic[R]):
         except BaseException as error:
             self._error = error
         finally:
-            del _errands[by]
-            self.done = True
+            del _errands[by], self._function  # which it must not keep alive
             self._over.unpark()
 
     def wait(self) -> R:

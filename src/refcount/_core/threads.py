@@ -28,7 +28,7 @@ from refcount._core.generation import (
     Generation,
     Next,
 )
-from refcount._core.openers import own_error
+from refcount._core.openers import OUR_CODE, own_error
 from refcount._core.own_thread import LivesInThreads
 from refcount._core.parking import Parker
 from refcount._core.registry import Resident, registry
@@ -320,8 +320,8 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
 
     def _closed_by_collector(self, lease: Lease[T_co]) -> str:
         life = None if lease._generation is None else lease._generation.life
-        if life is None or life.gi_frame is not None:
-            return ""
+        if life is None or life.gi_frame is not None or life.gi_code in OUR_CODE:
+            return ""  # it is up, or hooks are run all the same
         return (
             ", and what it was started with was garbage as well: the collector has closed it, so that of its stop only "
             "what stands in a `finally` has run"
