@@ -1,5 +1,6 @@
 """What holds for every test: no thread is left behind, and what is slow runs only when asked for."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection go through what was imported: a sixth of the time of all tests, for many collect."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
