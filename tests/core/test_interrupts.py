@@ -772,8 +772,8 @@ print("right", interrupts, holds)
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 @pytest.mark.parametrize("others", [0, 2])
-def test_random_signals(others: int) -> None:
+def test_random_signals(others: int, every: Every) -> None:
     """Hundreds of signals that come when they like, alone and among other threads, leave the counts right."""
-    ended = run_program(RANDOM_SIGNALS, str(others + 7), "2.0", str(others), timeout=40)
+    ended = run_program(RANDOM_SIGNALS, str(others + 7), str(2 / every(3)), str(others), timeout=40)
     assert ended.returncode == 0, ended
     assert ended.stdout.startswith("right"), ended

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.helpers.interrupting import Every
 from tests.helpers.programs import Ended, run_program
 
 HOOKS = """
@@ -737,9 +738,11 @@ say("right")
 
 
 @needs_fork
-def test_fork_while_other_threads_hammer() -> None:
+def test_fork_while_other_threads_hammer(every: Every) -> None:
     """Forks at arbitrary moments, with any lock held by a thread that the child lacks: each child works and ends."""
-    program = """
+    program = (
+        f"forks = {40 // every(3)}"
+        + """
 alive = 0
 @contextmanager
 def opener():
@@ -765,7 +768,7 @@ def child():
         resource.close(timeout=5)
 began, number = time.monotonic(), 0
 try:
-    while number < 40 and (number < 5 or time.monotonic() < began + 10):
+    while number < forks and (number < 5 or time.monotonic() < began + 10):
         assert fork(child) == 0, number
         number += 1
 finally:
@@ -776,6 +779,7 @@ for resource in resources:
     assert resource.usecount == 0
 say("right")
 """
+    )
     check(run_forking(program), "right")
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.interrupting import Every
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -17,9 +19,9 @@ def run(*arguments: str, source: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_short_run() -> None:
-    """Two seconds of everything: no error, and a last line with the figures."""
-    ended = run("--seconds", "2", "--seed", "1", "--threads", "6")
+def test_a_short_run(every: Every) -> None:
+    """A second or two of everything: no error, and a last line with the figures."""
+    ended = run("--seconds", str(2 / every(2)), "--seed", "1", "--threads", "6")
     assert ended.returncode == 0, ended.stderr
     figures = dict(part.split()[:2] for part in ended.stdout.splitlines()[-1].split(", ")[:-1])
     assert list(figures) == ["holds", "starts", "stops", "failures", "invalidations", "lost", "errors"]
@@ -117,9 +119,13 @@ SharedResource.acquire = slow
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_what_is_broken_is_noticed(broken: str) -> None:
-    """With a guard taken out the run ends with a complaint and a status that is not 0."""
-    start = "import sys, tests.stress; tests.stress.STUCK = 3.0; sys.exit(tests.stress.main())"
-    ended = run("--seconds", "1", "--seed", "1", "--threads", "6", source=f"{BROKEN[broken]}\n{start}")
+def test_what_is_broken_is_noticed(broken: str, every: Every) -> None:
+    """With a guard taken out the run ends with a complaint and a status that is not 0.
+
+    Most of the time goes by in waiting for what does not come, so that the quick form is sooner at an end with it.
+    """
+    stuck, seconds = 3 / every(3), 1 / every(2)
+    start = f"import sys, tests.stress; tests.stress.STUCK = {stuck}; sys.exit(tests.stress.main())"
+    ended = run("--seconds", str(seconds), "--seed", "1", "--threads", "6", source=f"{BROKEN[broken]}\n{start}")
     assert ended.returncode != 0
     assert ended.stderr
