@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Literal, cast
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from refcount import CapacityError, ClosedError, Lease, SharedResource, State
 from refcount._core.family import Family, Limits
 from refcount._core.openers import Options
 from refcount.testing import ManualClock
+from tests.helpers.interrupting import Every
 
 if TYPE_CHECKING:
     from refcount._core.openers import Life
@@ -340,5 +348,7 @@ class FamilyMachine(RuleBasedStateMachine):
         assert len([entry for entry in self.log if entry[0] == "+"]) * 2 == len(self.log)
 
 
-TestFamilyAgreesWithItsModel = FamilyMachine.TestCase
-TestFamilyAgreesWithItsModel.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+def test_a_family_does_what_its_model_does(every: Every) -> None:
+    """They agree about all that can be seen."""
+    examples = 200 // every(2)
+    run_state_machine_as_test(FamilyMachine, settings=settings(max_examples=examples, stateful_step_count=40))

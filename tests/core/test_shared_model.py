@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 
 from refcount import ClosedError, Lease, SharedResource, State
 from refcount.testing import ManualClock
+from tests.helpers.interrupting import Every
 
 LINGERS = (0.0, 4.0, math.inf)
 
@@ -339,6 +340,7 @@ class SharedMachine(RuleBasedStateMachine):
         self.clock.__exit__(None, None, None)
 
 
-def test_a_shared_resource_does_what_its_model_does() -> None:
+def test_a_shared_resource_does_what_its_model_does(every: Every) -> None:
     """Acquiring, releasing, moving the clock, intervening, failing: they agree about all that can be seen."""
-    run_state_machine_as_test(SharedMachine, settings=settings(max_examples=300, stateful_step_count=40, deadline=None))
+    examples = 300 // every(3)
+    run_state_machine_as_test(SharedMachine, settings=settings(max_examples=examples, stateful_step_count=40))

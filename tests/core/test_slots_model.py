@@ -14,12 +14,21 @@ from time import monotonic
 from typing import Literal
 from weakref import ref
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from refcount._core.evictions import Key, Place
 from refcount._core.room import Room, Step
+from tests.helpers.interrupting import Every
 
 WEIGHTS = {"a": 1, "b": 1, "c": 2, "d": 2, "e": 3, "f": 5, "nothing": 0}
 NAMES = st.sampled_from([*WEIGHTS])
@@ -434,7 +443,7 @@ class Modelled(World):
             self.nobody_is_overlooked()
 
 
-TestEveryOrder = Interleaved.TestCase
-TestEveryOrder.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
-TestAgainstTheModel = Modelled.TestCase
-TestAgainstTheModel.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+@pytest.mark.parametrize(("machine", "steps"), [(Interleaved, 50), (Modelled, 30)])
+def test_a_room_does_what_its_model_does(machine: type[World], steps: int, every: Every) -> None:
+    """In every order of steps of its threads, and where one thread's steps are done at once."""
+    run_state_machine_as_test(machine, settings=settings(max_examples=80 // every(2), stateful_step_count=steps))
