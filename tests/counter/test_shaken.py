@@ -10,9 +10,8 @@ import pytest
 
 from refcount import Refcounter, UnderflowException
 from tests.counter.counting import outcome
-from tests.helpers.shaking import run_threads, shaken
+from tests.helpers.shaking import run_threads, seeds, shaken
 
-SEEDS = range(6)
 THREADS = 4
 ROUNDS = 25
 
@@ -75,7 +74,7 @@ def callbacks_take_turns(make: Callable[[int, Callable[[], object], Callable[[],
     assert log == ["acquire", "release"] * (len(log) // 2)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(2, 6))
 def test_shaken_counter(seed: int) -> None:
     """With threads switched between any two bytecodes of the library, the counter keeps every promise."""
     with shaken(seed):

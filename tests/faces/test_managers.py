@@ -18,7 +18,7 @@ import pytest
 
 from refcount import Demand, InstanceManager, ReleasedError, SharedResource, demand, tracked
 from tests.helpers.interrupting import interrupt_everywhere
-from tests.helpers.shaking import run_threads, shaken
+from tests.helpers.shaking import run_threads, seeds, shaken
 from tests.helpers.watched import WAIT
 
 
@@ -784,7 +784,7 @@ def test_attribute_that_is_set_while_its_instance_is_added() -> None:
     assert manager.gpu.usecount == 1
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, 4))
 def test_many_threads_add_remove_and_change(seed: int) -> None:
     """However threads add, remove and change instances, hooks alternate, counts agree, and all ends at nothing."""
     state: list[int] = [0]

@@ -20,7 +20,9 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import pytest
 
 from tests.helpers.tracing import Tracer, ask_for_opcodes, followed
 
@@ -32,6 +34,11 @@ _LONG_PAUSE = 1e-5
 
 UNSHAKABLE = inspect.CO_GENERATOR if sys.version_info[:2] == (3, 12) else 0
 """CPython 3.12 crashes where a generator traced by bytecode goes on in a thread that has no tracer."""
+
+
+def seeds(quick: int, slow: int) -> list[Any]:
+    """Return the seeds of a test for `parametrize`: so many, and up to `slow` of them with ``--slow``."""
+    return [*range(quick), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(quick, slow))]
 
 
 @contextmanager
