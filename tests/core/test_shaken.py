@@ -19,7 +19,7 @@ from refcount import ClosedError, Lease, RefcountError, SharedResource, State
 from refcount._core.generation import LEFT, START, WAIT, Alarm, Generation, Hold, Next
 from refcount._core.machine import Machine
 from tests.helpers.shaking import run_threads, shaken
-from tests.helpers.watched import Thing, Watched, own_timers
+from tests.helpers.watched import Thing, Watched, own_timers, until
 
 SEEDS = range(2)
 THREADS = 8
@@ -278,6 +278,8 @@ def test_what_observers_see(seed: int) -> None:
     resource.observe(first.append)
     with shaking(seed):
         Crowd(watched, resource, seed, also).run()
+        noted = resource._machine.noted  # how many changes there were
+        until(lambda: len(first) >= noted, "the last changes")  # told by the timer thread, which is about to end
     assert {abs(later - earlier) for earlier, later in itertools.pairwise([0, *first])} == {1}
     assert first[-1] == 0
     assert first.count(1) >= watched.starts
