@@ -6,35 +6,48 @@ import dataclasses
 import gc
 import os
 import pickle
+import sys
+import tempfile
 import threading
+import types
+import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Literal, Self, TypeVar, cast
 
 import pytest
 
-from refcount import ClosedError, RefcountError, State
+from refcount import ClosedError, Lease, RefcountError, State
 from refcount._core.openers import Options
 from refcount._faces.classes import StartStop, resource_of, shared_class
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import interrupt_everywhere
+from tests.helpers.programs import run_program
 from tests.helpers.shaking import run_threads, shaken
-from tests.helpers.watched import until
+from tests.helpers.watched import WAIT, until
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
 
 def shared(
-    *, linger: float = 0.0, check: Callable[[Any], bool] | None = None, overlap: bool = False, name: str | None = None
+    *,
+    linger: float = 0.0,
+    check: Callable[[Any], bool] | None = None,
+    overlap: bool = False,
+    exclusive: bool = False,
+    own_thread: bool = False,
+    at_exit: Literal["stop", "leave"] = "stop",
+    name: str | Callable[[Any], str] | None = None,
 ) -> Callable[[C], C]:
     """Decorate a class as `@refcounted_resource(...)` does."""
 
     def decorate(cls: C) -> C:
-        return cast("C", shared_class(cast("Any", cls), Options(linger, check, overlap), name))
+        options: Options[Any] = Options(linger, check, overlap, exclusive, own_thread, at_exit)
+        return cast("C", shared_class(cast("Any", cls), options, name))
 
     return decorate
 
@@ -179,6 +192,27 @@ class TestSharing:
             clock.advance(5.0)
             until(lambda: resource_of(lens).state is State.IDLE)
             assert lens.lines == ["start", "stop"] * 2
+
+    def test_name_of_the_instance(self) -> None:
+        """A name may be a function of the instance: asked for when it is needed, short, and never fatal."""
+
+        @shared(name=lambda lens: f"lens {lens.size}" if lens else "nobody")
+        class Lens(Logged):
+            size = 50
+
+        lens, broken = Lens(), Lens()
+        del Lens.size
+        lens.size = 35
+        for instance in (lens, broken):
+            with instance:
+                pass
+        assert (resource_of(lens).name, resource_of(broken).name) == ("lens 35", "Lens")
+        lens.size = cast("int", "x" * 1000)
+        assert len(resource_of(lens).name) == 80
+        resource = resource_of(lens)
+        del lens, instance
+        gc.collect()
+        assert resource.name == "Lens"
 
     def test_resource_of(self) -> None:
         """The resource behind an instance leases, closes and counts together with its with-statement."""
@@ -340,7 +374,7 @@ class TestThreads:
                 unguarded.add(interruption.function)
                 leave(camera)
             assert camera.lines == ["start", "stop"] * (len(camera.lines) // 2), interruption
-        assert unguarded <= {"_methods.<locals>.leave", "_shared_by", "Entries.leave"}
+        assert unguarded <= {"_methods.<locals>.leave", "_sharing", "Entries.leave"}
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # pytest-timeout has a thread
@@ -379,8 +413,8 @@ class TestInheritance:
             assert value is small
         assert small.lines == ["start", "stop"]
 
-    def test_subclass_that_wraps(self) -> None:
-        """A subclass's `__enter__` and `__exit__` run each time; `super()` there is the shared entry."""
+    def test_subclass_that_overrides(self) -> None:
+        """A subclass that writes the two itself is shared as well: they run once in each life, around `super()`."""
 
         class Wrapping(Camera):
             def __enter__(self) -> Self:
@@ -393,10 +427,149 @@ class TestInheritance:
                 super().__exit__(exc_type, exc, trace)
                 self.lines.append("out")
 
-        wrapping = Wrapping()
-        with wrapping, wrapping:
+        class Farther(Wrapping):
+            def __enter__(self) -> Self:
+                self.lines.append("far")
+                return super().__enter__()
+
+        wrapping, farther = Wrapping(), Farther()
+        for instance in (wrapping, farther):
+            for _ in range(2):
+                with instance as value, instance:
+                    assert value is instance
+                    assert resource_of(instance).usecount == 2
+        assert wrapping.lines == ["in", "start", "stop", "out"] * 2
+        assert farther.lines == ["far", "in", "start", "stop", "out"] * 2
+        assert resource_of(farther).name == "Farther"
+
+    def test_subclass_that_does_not_call_super(self) -> None:
+        """What it writes takes the place of what its base does, and gives another value."""
+
+        class Other(Door):
+            def __enter__(self) -> int:
+                self.opened += 10
+                return self.opened
+
+        other = Other()
+        with other as first, other as second:
+            assert (first, second) == (10, 10)
+        assert other.exits == [(None, None, None)]
+
+    def test_subclass_that_overrides_the_exit_only(self) -> None:
+        """Its `__exit__` runs once, after the last has left, and is told of nobody's error."""
+
+        class Slamming(Door):
+            def __exit__(self, *exc: object) -> bool:
+                self.opened = self.opened + 100
+                return super().__exit__(*exc)
+
+        slamming = Slamming()
+        with pytest.raises(LookupError), slamming, slamming:
+            raise LookupError
+        assert (slamming.opened, slamming.exits) == (101, [(None, None, None)])
+
+    def test_methods_of_a_mixin(self) -> None:
+        """A class that stands before the shared one, and brings one of the two, changes nothing of the sharing."""
+        lines: list[str] = []
+
+        class Loud:
+            def __enter__(self) -> Self:
+                lines.append("loud")
+                super().__enter__()  # type: ignore[misc]  # the next class has it
+                return self
+
+        class Both(Loud, Camera):
             pass
-        assert wrapping.lines == ["in", "start", "in", "out", "stop", "out"]
+
+        both = Both()
+        with both as value, both:
+            assert value is both
+        assert (lines, both.lines) == (["loud"], ["start", "stop"])
+
+    def test_subclass_keeps_its_own_options_or_gets_the_base_s(self) -> None:
+        """A subclass is shared with what was said of its base: linger, check, name."""
+
+        @shared(linger=5.0, name=lambda lens: f"lens {lens.size}")
+        class Lens(Logged):
+            size = 50
+
+        class Wide(Lens):
+            size = 20
+
+            def __enter__(self) -> Self:
+                return super().__enter__()
+
+        with ManualClock() as clock:
+            wide = Wide()
+            with wide:
+                assert resource_of(wide).name == "lens 20"
+            assert resource_of(wide).state is State.LINGERING
+            clock.advance(5.0)
+        assert wide.lines == ["start", "stop"]
+
+    def test_abstract_base(self) -> None:
+        """A class may leave the two to its subclasses, which are shared; it stays abstract."""
+
+        @shared()
+        class Device(ABC):
+            @abstractmethod
+            def __enter__(self) -> str: ...
+            @abstractmethod
+            def __exit__(self, *exc: object) -> None: ...
+
+        class Half(Device):
+            def __enter__(self) -> str:
+                lines.append("enter")
+                return "value"
+
+        class Whole(Half):
+            def __exit__(self, *exc: object) -> None:
+                lines.append("exit")
+
+        lines: list[str] = []
+        for abstract in (Device, Half):
+            with pytest.raises(TypeError, match="abstract"):
+                cast("Callable[[], object]", abstract)()
+        whole = Whole()
+        with whole as first, whole as second:
+            assert first == second == "value"
+        assert lines == ["enter", "exit"]
+
+    def test_init_subclass_of_its_own(self) -> None:
+        """What a shared class, or its base, does with its subclasses is still done, with the keywords."""
+        seen: list[object] = []
+
+        class Registry:
+            def __init_subclass__(cls, **kwargs: object) -> None:
+                seen.append((cls.__name__, kwargs))
+                super().__init_subclass__()
+
+        @shared()
+        class Base(Registry, Logged):
+            def __init_subclass__(cls, *, colour: str, **kwargs: object) -> None:
+                """Note the colour."""
+                seen.append(colour)
+                super().__init_subclass__(**kwargs)
+
+        class Red(Base, colour="red", other=1):
+            def __enter__(self) -> Self:
+                return super().__enter__()
+
+        assert seen == [("Base", {}), "red", ("Red", {"other": 1})]
+        assert Base.__init_subclass__.__doc__ == "Note the colour."
+        red = Red()
+        with red, red:
+            assert resource_of(red).usecount == 2
+        assert red.lines == ["start", "stop"]
+
+    def test_unfit_subclass(self) -> None:
+        """A subclass whose methods cannot be shared is refused when it is made."""
+
+        async def later(self: object) -> None: ...
+
+        for base, method in ((Door, "__enter__"), (Door, "__exit__"), (Camera, "stop")):
+            with pytest.raises(TypeError, match=rf"{method} of .*Later'> must not be asynchronous"):
+                type("Later", (base,), {method: later})
 
     def test_decorated_again(self) -> None:
         """A decorated subclass has one resource, with its own options; what its base wrote runs once in each life."""
@@ -491,6 +664,24 @@ class TestInheritance:
             assert box.lines == ["start", "stop"]
 
 
+def made_again(cls: C) -> C:
+    """Make another class of the attributes of `cls`, and have the `super()` of its functions know it, as attrs does."""
+    attributes = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    again: Any = type(cls)(cls.__name__, cls.__bases__, attributes)
+    for value in attributes.values():
+        for cell in getattr(value, "__closure__", None) or ():
+            if cell.cell_contents is cls:
+                cell.cell_contents = again
+    return cast("C", again)
+
+
+class Outer:
+    """Has a class that anybody may use."""
+
+    class Inner(Logged):
+        """As any other."""
+
+
 @shared()
 @dataclasses.dataclass
 class Point(Logged):
@@ -547,6 +738,32 @@ class TestInstances:
             assert resource_of(pixel).usecount == 2
         assert pixel.lines == ["start", "stop"]
 
+    def test_a_class_that_is_made_again_with_its_super_mended(self) -> None:
+        """As `attrs.define` above does: the `super()` of the class's own methods finds the class that there is."""
+
+        @made_again
+        @shared()
+        class Pixel(Logged):
+            def __enter__(self) -> Self:
+                self.lines.append("pixel")
+                return super().__enter__()
+
+            def __exit__(
+                self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
+            ) -> None:
+                super().__exit__(exc_type, exc, trace)
+
+        @made_again
+        class Small(Pixel):
+            def __enter__(self) -> Self:
+                self.lines.append("small")
+                return super().__enter__()
+
+        for instance, lines in ((Pixel(), ["pixel"]), (Small(), ["small", "pixel"])):
+            with instance, instance:
+                assert resource_of(instance).usecount == 2
+            assert instance.lines == [*lines, "start", "stop"]
+
     def test_slots(self) -> None:
         """A class with `__slots__` works when `__weakref__` is among them."""
         slotted = Slotted()
@@ -590,6 +807,89 @@ class TestInstances:
         assert lines == ["start"]
         lease.release()
         assert lines == ["start", "stop"]
+
+    def test_a_lease_that_the_instance_keeps_goes_with_it(self) -> None:
+        """Nothing of ours keeps an instance for such a lease: both are found lost, reported, and it is stopped."""
+        lines: list[str] = []
+        stopped = threading.Event()
+
+        @shared()
+        class Holder(Logged):
+            lease: Lease[Any]
+
+            def stop(self) -> None:
+                lines.append("stop")
+                stopped.set()
+
+        for _ in range(2):
+            holder = Holder()
+            with holder:
+                pass
+            stopped.clear()
+            holder.lease = resource_of(holder).acquire()
+            gone = weakref.ref(holder)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                del holder
+                gc.collect()
+                assert stopped.wait(WAIT)
+                until(lambda: caught, "the warning")
+            until(lambda: gone() is None, "the end of the instance")  # noqa: B023
+            assert str(caught[0].message).startswith("a lease of Holder was never released")
+        assert lines == ["stop"] * 4
+
+    def test_an_idle_resource_stays_with_its_instance(self) -> None:
+        """What observes it, and that it was closed, is not forgotten between two lives."""
+        camera = Camera()
+        seen: list[int] = []
+        resource_of(camera).observe(seen.append)
+        for _ in range(2):
+            with camera, camera:
+                pass
+            gc.collect()
+        assert seen == [1, 2, 1, 0] * 2
+        with camera:
+            resource_of(camera).invalidate()
+            with camera:
+                assert resource_of(camera).generation == 4
+        gc.collect()
+        with camera:
+            assert resource_of(camera).generation == 5
+        resource_of(camera).close()
+        gc.collect()
+        with pytest.raises(ClosedError, match="Camera is closed"), camera:
+            pass
+
+    def test_cloudpickle(self) -> None:
+        """A shared class of `__main__`, or of a function, can be sent elsewhere, also while it is in use."""
+        cloudpickle: Any = pytest.importorskip("cloudpickle")
+
+        @shared(name="sent")
+        class Sent(Logged):
+            def __enter__(self) -> Self:
+                return super().__enter__()
+
+        instance = Sent()
+        with instance:
+            data = cloudpickle.dumps((Sent, instance))
+        ended = run_program(
+            """
+import pickle, sys
+from refcount import resource_of
+cls, instance = pickle.loads(bytes.fromhex(sys.argv[1]))
+class Sub(cls):
+    def __enter__(self):
+        return super().__enter__()
+for instance in (instance, cls(), Sub()):
+    instance.lines = []
+    with instance, instance:
+        print(resource_of(instance))
+    print(instance.lines)
+""",
+            data.hex(),
+        )
+        assert ended.stderr == ""
+        assert ended.lines == ["<SharedResource sent, running, usecount=2>", "['start', 'stop']"] * 3
 
     def test_frozen(self) -> None:
         """Nothing is written into the instance."""
@@ -666,17 +966,60 @@ class TestBadInput:
         with pytest.raises(TypeError, match=r"Enters'> has no __exit__"):
             shared()(Enters)
 
-    def test_abstract_methods(self) -> None:
-        """A class that leaves them to its subclasses, whose methods would not be shared."""
+    def test_classes_that_exist_already(self) -> None:
+        """A class that others have under its name is not changed under their feet; the error says what to write."""
+        for cls in (tempfile.TemporaryDirectory, StartStop, Logged, Outer.Inner, memoryview):
+            before = dict(vars(cls))
+            text = (
+                rf"{cls.__qualname__}'> exists already, and is not changed under the feet of its other users: write "
+                rf"@refcounted_resource above its own `class` statement, or above `class Mine\({cls.__name__}\): ...`"
+            )
+            with pytest.raises(TypeError, match=text):
+                shared()(cls)
+            assert dict(vars(cls)) == before
 
-        class Abstract(ABC):
-            @abstractmethod
-            def __enter__(self) -> Self: ...
-            @abstractmethod
-            def __exit__(self, *exc: object) -> None: ...
+    def test_subclass_of_a_class_that_exists_already(self) -> None:
+        """That is what the error advises."""
 
-        with pytest.raises(TypeError, match=r"__enter__ of .*Abstract'> is abstract: decorate the classes that write"):
-            shared()(Abstract)
+        @shared()
+        class Mine(tempfile.TemporaryDirectory[str]):
+            pass
+
+        with Mine() as first, Mine() as other:
+            assert first != other
+        mine = Mine()
+        with mine as path, mine as same:
+            assert path == same
+            assert os.path.isdir(path)
+        assert not os.path.isdir(path)
+
+    def test_classes_that_are_made_again(self) -> None:
+        """A module that is loaded again, or a cell of a notebook that is run again, decorates a new class."""
+        source = """
+@shared()
+class Again(Logged):
+    @shared()
+    class Inner(Logged):
+        pass
+"""
+        module = types.ModuleType("refcount_made_again")
+        vars(module).update(shared=shared, Logged=Logged)
+        sys.modules[module.__name__] = module
+        try:
+            made: list[type[Logged]] = []
+            for _ in range(2):
+                exec(source, vars(module))
+                made += [module.Again, module.Again.Inner]
+            assert [cls.__qualname__ for cls in made] == ["Again", "Again.Inner"] * 2
+            for cls in made:
+                instance = cls()
+                with instance, instance:
+                    pass
+                assert instance.lines == ["start", "stop"]
+            with pytest.raises(TypeError, match=r"Again\.Inner'> exists already"):
+                shared()(module.Again.Inner)
+        finally:
+            del sys.modules[module.__name__]
 
     def test_asynchronous_methods(self) -> None:
         """A class whose methods nobody would await, however it is spelled."""
@@ -705,9 +1048,27 @@ class TestBadInput:
 
         fits: list[tuple[type, str]] = [(Enters, "__enter__"), (Leaves, "__exit__"), (Starts, "start"), (Stops, "stop")]
         for cls, method in fits:
-            with pytest.raises(TypeError, match=rf"{method} of .*{cls.__name__}'> is asynchronous: nobody would await"):
+            with pytest.raises(TypeError, match=rf"{method} of .*{cls.__name__}'> must not be asynchronous"):
                 shared()(cls)
         shared()(Beside)  # what it starts is its own affair
+
+    def test_methods_that_want_more(self) -> None:
+        """Methods that cannot take what a with-statement gives them."""
+
+        class Enters(Logged):
+            def __enter__(self, mode: str) -> Self:  # type: ignore[override]  # that is the mistake
+                return self
+
+        class Leaves(Logged):
+            def __exit__(self) -> None: ...  # type: ignore[override]  # that is the mistake
+
+        class Stops(Logged):
+            def stop(self, timeout: float) -> None: ...  # type: ignore[override]  # that is the mistake
+
+        fits: list[tuple[type, str]] = [(Enters, "__enter__"), (Leaves, "__exit__"), (Stops, "stop")]
+        for cls, method in fits:
+            with pytest.raises(TypeError, match=rf"{method} of .*{cls.__name__}'> is called with the instance.* takes"):
+                shared()(cls)
 
     def test_no_weak_references(self) -> None:
         """A class whose instances cannot be referenced weakly, and what to do about it."""
@@ -727,9 +1088,22 @@ class TestBadInput:
             pass
 
     def test_classes_that_cannot_be_changed(self) -> None:
-        """A class written in C."""
-        with pytest.raises(TypeError, match=r"lock'> cannot be changed.*decorate a subclass"):
-            shared()(type(threading.Lock()))
+        """A class whose metaclass lets nobody change it is refused, and left as it is."""
+
+        class Fixed(type):
+            def __setattr__(cls, name: str, value: object) -> None:
+                raise AttributeError("fixed")
+
+        class Rock(metaclass=Fixed):
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *exc: object) -> None: ...
+
+        before = dict(vars(Rock))
+        with pytest.raises(TypeError, match=r"Rock'> cannot be changed.*decorate a subclass"):
+            shared()(Rock)
+        assert dict(vars(Rock)) == before
 
     def test_options(self) -> None:
         """A bad linger or check is refused when the class is decorated, which is left as it was."""
@@ -738,6 +1112,12 @@ class TestBadInput:
             shared(linger=-1.0)(Logged)
         with pytest.raises(TypeError, match="check"):
             shared(check=cast("Any", 3))(Logged)
+        with pytest.raises(TypeError, match=r"name of .*Local'> is called with the instance, and .*takes \(\)"):
+
+            @shared(name=cast("Any", lambda: "no instance"))
+            class Local(Logged):
+                pass
+
         assert dict(vars(Logged)) == before
 
     def test_resource_of_something_else(self) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
-from functools import partial, wraps
+from collections.abc import Callable, Generator
+from functools import partial, update_wrapper, wraps
 from threading import get_ident
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from weakref import ref
 
+from refcount._core.clock import clocks
 from refcount._core.lease import Lease
 from refcount._core.openers import Options
 from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import RefcountError
 from refcount._faces.signatures import SupportsEnter
-from refcount._support.naming import public
+from refcount._support.checks import check_function
+from refcount._support.naming import named, plain_name, public
 from refcount._support.weak import PerInstance
 
 if TYPE_CHECKING:
@@ -29,33 +31,61 @@ C = TypeVar("C", bound=SupportsEnter[object])
 # `Any` is what a class itself wrote: its methods, which are found by name, and what its `__enter__` gives, which no
 # type can say of a `C`.
 
-MARK = "__refcount_sharing__"
-"""The attribute of a decorated class that holds its `SharedClass`."""
+WHAT = "@refcounted_resource"
 
-METHODS = ("__enter__", "__exit__")
-HOOKS = ("start", "stop")
-"""What they call in a `StartStop`."""
+MARK = "__refcount_sharing__"
+"""The attribute of a shared class that holds its `SharedClass`."""
+
+METHODS = {"__enter__": ("the instance",), "__exit__": ("the instance", "None", "None", "None")}
+"""What is shared, and what it is called with."""
+
+HOOKS = {"start": ("the instance",), "stop": ("the instance",)}
+"""The same of what they call in a `StartStop`."""
+
+OWN = {method: f"__refcount_{method.strip('_')}__" for method in (*METHODS, "__init_subclass__")}
+"""Where a class keeps what it wrote itself: among its attributes, for a decorator above that makes another class of
+them (attrs does) looks there for functions whose `super()` it has to mend."""
 
 
 class Entries(Generic[T]):
-    """Who is inside the with-statement of one instance.
+    """The resource of one instance, and who is inside its with-statement.
+
+    While the resource is up, it refers to the instance, and it is its leases that keep it: so a lease that the instance
+    itself keeps goes with it. While it is idle, it is kept here.
 
     Args:
-        resource: The resource of the instance, which it must not keep alive while idle.
+        make: Makes the resource, which must not keep the instance alive while idle.
     """
 
-    # Only C code touches the entries, each in one step, so that no lock is taken under which a finalizer that leaves
-    # the same instance could come.
+    # Only C code touches the leases, each in one step, so that no lock is taken under which a finalizer that leaves the
+    # same instance could come.
 
-    __slots__ = ("_entered", "resource")
+    __slots__ = ("_entered", "_make", "_weak", "kept", "life")
 
-    def __init__(self, resource: SharedResource[T]) -> None:
-        self.resource = resource
+    def __init__(self, make: Callable[[], SharedResource[T]]) -> None:
+        self._make = make
+        self._weak: Callable[[], SharedResource[T] | None] = _nothing
         self._entered: dict[Lease[T], object] = {}
+        self.kept: SharedResource[T] | None = make()
+        self.life: object = None
+        """The newest of the lives for which the resource is left to its leases."""
+
+    def resource(self) -> SharedResource[T]:
+        """Return the resource of the instance."""
+        found = self.kept or self._weak()
+        if found is None:  # its life did not end here: it was abandoned, or is the parent process's
+            self.kept = found = self._make()
+        return found
+
+    def leave_to_leases(self, resource: SharedResource[T], life: object) -> None:
+        """Keep `resource` no more, for as long as `life` lasts."""
+        self._weak = ref(resource)
+        self.life = life
+        self.kept = None
 
     def enter(self) -> T:
         """Hold one more lease, for whoever calls."""
-        lease = self.resource()
+        lease = self.resource()()
         try:
             value = lease.__enter__()
             self._entered[lease] = current_owner()
@@ -78,91 +108,148 @@ class Entries(Generic[T]):
             lease.release()
 
 
+def _nothing() -> None:
+    """What a weak reference gives when it is dead."""
+
+
 class SharedClass(Generic[T]):
-    """How one decorated class shares its instances.
+    """How one class shares its instances.
 
     Args:
-        cls: The class, with its own `__enter__` and `__exit__` still in place.
-        name: What its resources are called.
-        options: What else was said of them.
+        options: What was said of their resources.
+        name: What these are called: a text, a function of the instance, or None for the instance's class.
     """
 
-    def __init__(self, cls: type[SupportsEnter[T]], name: str, options: Options[T]) -> None:
-        self._name = name
-        self._options = options
-        self.written = _written(cls)
-        self._instances = PerInstance[Entries[T]](f"@refcounted_resource on {cls.__qualname__}")
+    def __init__(self, options: Options[T], name: str | Callable[..., str] | None) -> None:
+        self.options = options
+        self.name = name
+        self._instances = PerInstance[Entries[T]](WHAT)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), (self.options, self.name)  # for cloudpickle, which takes classes of `__main__` to pieces
 
     def entries(self, instance: object) -> Entries[T]:
         """Who is inside `instance`."""
-        return self._instances.get(instance, lambda: Entries(self._resource(instance)))
+        return self._instances.get(instance, lambda: Entries(partial(self._resource, ref(instance))))
 
     def own(self, instance: object, method: str) -> Callable[..., Any]:
-        """What `instance` would do if its class were not decorated: the class's own method, or the one it inherits."""
-        own = self.written.get(method)
-        if own is None:
-            own = next(vars(base)[method] for base in self._bases(type(instance)) if method in vars(base))
-        return cast("Callable[..., Any]", own.__get__(instance, type(instance)))
+        """What `instance` would do if its class were not shared: the class's own method, or the one it inherits."""
+        return cast("Callable[..., Any]", self.written(type(instance), method).__get__(instance, type(instance)))
 
-    def _bases(self, kind: type) -> Iterator[type]:
-        """What follows the decorated class in the method resolution order of `kind`."""
+    def written(self, kind: type, method: str) -> Any:
+        """Return what `kind` would find as `method` if the class that this is of were not shared."""
         order = iter(kind.__mro__)
         # By its mark, for `@dataclass(slots=True)` above the decorator makes another class with the same attributes.
-        next(cls for cls in order if vars(cls).get(MARK) is self)
-        return order
+        marked = next(cls for cls in order if vars(cls).get(MARK) is self)
+        own = vars(marked).get(OWN[method])
+        return next(vars(base)[method] for base in order if method in vars(base)) if own is None else own
 
-    def _resource(self, instance: object) -> SharedResource[T]:
-        return new_resource(
-            cast("Callable[[], Life[T]]", partial(self._life, ref(instance))), self._name, self._options
-        )
+    def _resource(self, weak: ref[object]) -> SharedResource[T]:
+        kind, name = plain_name(type(weak())), self.name
+        full_name = named(name if name is None or isinstance(name, str) else partial(_ask, name, weak), kind)
+        return new_resource(cast("Callable[[], Life[T]]", partial(self._life, weak, kind)), full_name, self.options)
 
-    def _life(self, weak: ref[object]) -> Generator[T, None, None]:
+    def _life(self, weak: ref[object], kind: str) -> Generator[T, None, None]:
         instance = weak()  # from here to its end a generation keeps its instance alive
         if instance is None:
-            raise ReferenceError(f"this resource's instance of {self._name} is gone: keep it while you use it")
+            raise ReferenceError(f"this resource's instance of {kind} is gone: keep it while you use it")
         enter, leave = self.own(instance, "__enter__"), self.own(instance, "__exit__")
-        # As in `openers`: no signal is delivered where a `yield from` is resumed.
-        yield from (enter(),)
-        leave(None, None, None)
+        entries = self.entries(instance)
+        resource = entries.resource()
+        life = object()
+        try:
+            entries.leave_to_leases(resource, life)
+            try:
+                # As in `openers`: no signal is delivered where a `yield from` is resumed.
+                yield from (enter(),)
+            except GeneratorExit:
+                # The garbage collector closes it, with the instance: a hook is not run inside of the collector.
+                clocks.thread.lost(partial(leave, None, None, None))
+                raise
+            leave(None, None, None)
+        finally:
+            if entries.life is life:  # no call: an interrupt must not come before it is kept again
+                entries.kept = resource
 
 
-def shared_class(cls: type[C], options: Options[Any], name: str | None) -> type[C]:
+def _ask(name: Callable[..., str], weak: ref[object]) -> str:
+    """Return what the user calls the instance; an error, where another name is taken, if that is gone."""
+    instance = weak()
+    if instance is None:
+        raise ReferenceError
+    return name(instance)
+
+
+def shared_class(cls: type[C], options: Options[Any], name: str | Callable[..., str] | None) -> type[C]:
     """Make the with-statement of each instance of `cls` shared; the class itself is changed and returned.
 
-    The decoration nearest to an instance's class counts. In a base that is decorated as well, `__enter__` and
-    `__exit__` do what the base itself wrote, so that an instance has one resource, started and stopped once.
+    So is that of the subclasses, with whatever `__enter__` and `__exit__` they write. The class nearest to an instance
+    counts that was decorated, or wrote one of the two: in those above it they do what was written there, so that an
+    instance has one resource, started and stopped once.
+
+    With `own_thread`, `__enter__` and `__exit__` run in a thread of the resource's own. Nobody can see whether a class
+    can do with that: one that must enter in its caller's thread, a lock say, must not ask for it.
 
     Raises:
-        TypeError: The class cannot be entered, is asynchronous, cannot be changed, or its instances cannot be
-            referenced weakly.
+        TypeError: The class cannot be entered, is asynchronous, exists under its name already, cannot be changed, or
+            its instances cannot be referenced weakly.
     """
     _refuse_unfit(cls)
-    name = cls.__qualname__ if name is None else name
-    shared = SharedClass[object](cls, name, options)
+    _refuse_known(cls)
+    if not isinstance(name, str | None):
+        check_function(f"the name of {cls!r}", name, ("the instance",))
+    shared = _share(cls, options, name)
+
+    def init_subclass(subclass: type, /, **kwargs: object) -> None:
+        shared.written(subclass, "__init_subclass__").__get__(None, subclass)(**kwargs)
+        _share_subclass(subclass)
+
+    written: Any = getattr(shared.written(cls, "__init_subclass__"), "__func__", None)
+    if written is not None:  # in Python, other than that of `object`
+        update_wrapper(init_subclass, written)
+    cast("Any", cls).__init_subclass__ = classmethod(init_subclass)
+    return cls
+
+
+def _share_subclass(cls: type[SupportsEnter[object]]) -> None:
+    """Share a subclass of a shared class as well, if it writes or brings methods of its own."""
+    _refuse_unfit(cls)
+    shared = _sharing(cls)
+    first = {method: next(base for base in cls.__mro__ if method in vars(base)) for method in METHODS}
+    if shared is not None and any(vars(base).get(MARK) is not shared for base in first.values()):
+        _share(cls, shared.options, shared.name)
+
+
+def _share(
+    cls: type[SupportsEnter[object]], options: Options[Any], name: str | Callable[..., str] | None
+) -> SharedClass[object]:
+    """Put the shared methods into `cls`, and its own ones aside."""
+    shared = SharedClass[object](options, name)
+    own = {} if MARK in vars(cls) else {key: vars(cls)[method] for method, key in OWN.items() if method in vars(cls)}
     enter, leave = _methods(cls, shared)
     try:
         setattr(cls, MARK, shared)
-    except TypeError:
+    except (TypeError, AttributeError):
         raise TypeError(f"{cls!r} cannot be changed, and so not be shared: decorate a subclass") from None
-    for method, function in zip(METHODS, (enter, leave), strict=True):
-        setattr(cls, method, function)
-    return cls
+    for attribute, value in (*own.items(), ("__enter__", enter), ("__exit__", leave)):
+        setattr(cls, attribute, value)
+    return shared
 
 
 def _methods(
     cls: type[SupportsEnter[object]], shared: SharedClass[object]
 ) -> tuple[Callable[[object], object], Callable[[object, object, object, object], object]]:
-    """Return the `__enter__` and the `__exit__` that a decorated class gets."""
+    """Return the `__enter__` and the `__exit__` that a shared class gets."""
 
     @wraps(cls.__enter__)
     def enter(self: object) -> object:
-        if _shared_by(self) is shared:
+        if _sharing(type(self)) is shared:
             return shared.entries(self).enter()
-        return shared.own(self, "__enter__")()  # called by what a decorated subclass wrote
+        return shared.own(self, "__enter__")()  # called by what a subclass wrote
 
     @wraps(cls.__exit__)
     def leave(self: object, exc_type: object, exc: object, traceback: object, /) -> object:
-        if _shared_by(self) is not shared:
+        if _sharing(type(self)) is not shared:
             return shared.own(self, "__exit__")(exc_type, exc, traceback)
         taken: list[Lease[object]] = []
         try:
@@ -177,36 +264,40 @@ def _methods(
     return enter, leave
 
 
-def _written(cls: type) -> dict[str, Any]:
-    """Return those of the two methods that `cls` itself wrote, even if it was decorated before."""
-    before: SharedClass[Any] | None = vars(cls).get(MARK)
-    return before.written if before else {method: vars(cls)[method] for method in METHODS if method in vars(cls)}
-
-
-def _shared_by(instance: object) -> SharedClass[Any] | None:
-    """How the class of `instance` shares it, if it is decorated."""
-    shared: SharedClass[Any] | None = getattr(type(instance), MARK, None)
+def _sharing(cls: type) -> SharedClass[Any] | None:
+    """How the instances of `cls` are shared, if they are."""
+    shared: SharedClass[Any] | None = getattr(cls, MARK, None)
     return shared
 
 
 def _refuse_unfit(cls: type) -> None:
     """Raise `TypeError` if instances of `cls` cannot be shared."""
-    for method in METHODS:
+    for method, given in (METHODS | HOOKS if StartStop in cls.__mro__ else METHODS).items():
         found = getattr(cls, method, None)
         if found is None:
             raise TypeError(
                 f"{cls!r} has no {method}, so that its instances cannot be shared: "
                 "write __enter__ and __exit__, or derive it from StartStop"
             )
-        if getattr(found, "__isabstractmethod__", False):
-            raise TypeError(f"{method} of {cls!r} is abstract: decorate the classes that write it")
-    for method in (*METHODS, *HOOKS) if StartStop in cls.__mro__ else METHODS:
-        if inspect.iscoroutinefunction(getattr(cls, method)):
-            raise TypeError(f"{method} of {cls!r} is asynchronous: nobody would await it, so write a plain `def`")
+        plain = isinstance(inspect.getattr_static(cls, method), FunctionType)
+        check_function(f"{method} of {cls!r}", found, given if plain else None)
     if not cls.__weakrefoffset__:
         raise TypeError(
             f"there are no weak references to instances of {cls!r}, so that they cannot be shared: "
             "add '__weakref__' to its __slots__"
+        )
+
+
+def _refuse_known(cls: type) -> None:
+    """Raise `TypeError` if `cls` is in use already: it has its name when it is made, and so after its decorators."""
+    found: object = sys.modules.get(cls.__module__)
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    if found is cls:
+        raise TypeError(
+            f"{cls!r} exists already, and is not changed under the feet of its other users: write {WHAT} above its own "
+            f"`class` statement, or above `class Mine({cls.__name__}): ...`, or above a generator function that enters "
+            "a new one"
         )
 
 
@@ -245,10 +336,10 @@ def resource_of(instance: SupportsEnter[T]) -> SharedResource[T]:
         2
         stop
     """
-    shared: SharedClass[T] | None = _shared_by(instance)
+    shared: SharedClass[T] | None = _sharing(type(instance))
     if shared is None:
         raise TypeError(f"the class of {instance!r} is not decorated with @refcounted_resource")
-    return shared.entries(instance).resource
+    return shared.entries(instance).resource()
 
 
 @public
