@@ -536,11 +536,81 @@ def test_workers_function_that_gives_no_number(bad: Any, error: type[Exception])
     assert pool.usecount == threads() == 0
 
 
-def test_bad_workers() -> None:
-    """What cannot be called is refused by name."""
-    bad: Any = 4
-    with pytest.raises(TypeError, match="workers must be callable, not 4"):
-        RefcountedExecutor(workers=bad)
+def test_as_other_executors_are_made() -> None:
+    """The number may come first, as with others; by their keywords the error says what to write. More is not taken."""
+    executor: Any = RefcountedExecutor
+    with pytest.raises(
+        TypeError, match="RefcountedExecutor takes no max_workers: write workers=4, or a function of the"
+    ):
+        executor(max_workers=4)
+    with pytest.raises(TypeError, match="RefcountedExecutor takes no thread_name_prefix: write name="):
+        executor(4, thread_name_prefix="pool")
+    with pytest.raises(TypeError, match="positional argument"):
+        executor(4, "pool")
+    for pool in (RefcountedExecutor(3, name="pool"), RefcountedExecutor(workers=3, name="pool")):
+        with pool():
+            assert threads() == 3
+            with pool():  # one pool for all who come
+                assert threads() == 3
+            assert threads() == 3
+        assert threads() == 0
+
+
+def test_names_and_repr() -> None:
+    """An executor is called after its class; a name may be a text, or a function."""
+
+    class Pool(RefcountedExecutor):
+        pass
+
+    assert repr(RefcountedExecutor()) == "<RefcountedExecutor, idle, usecount=0>"
+    assert repr(Pool()) == "<Pool, idle, usecount=0>"
+    pool = Pool(1, name=lambda: "pool")
+    with pool() as executor:
+        assert repr(pool) == "<Pool pool, running, usecount=1>"
+        assert executor.submit(lambda: threading.current_thread().name).result(WAIT) == "pool-1"
+
+
+def test_check() -> None:
+    """It is asked about the executor that a newcomer would get; if that is no good, the newcomer gets another one."""
+    asked: list[Executor] = []
+
+    def works(executor: Executor) -> bool:
+        asked.append(executor)
+        return executor.submit(abs, -1).result(WAIT) == len(asked)
+
+    pool = RefcountedExecutor(1, name="pool", check=works)
+    with pool() as first:
+        with pool() as second:
+            assert second is first
+        with pool() as third:
+            assert third is not first
+            assert first.submit(abs, -1).result(WAIT) == third.submit(abs, -1).result(WAIT)
+    assert asked == [first, first]
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_overlap(overlap: bool) -> None:
+    """A newcomer has threads at once while the old ones finish; without, it waits, and there are never more."""
+    pool = RefcountedExecutor(1, name="pool", overlap=overlap)
+    go = threading.Event()
+    first = pool.acquire()
+    first.value.submit(go.wait, WAIT)
+    ending = threading.Thread(target=first.release)
+    ending.start()
+    until(lambda: pool.state is State.STOPPING)
+    if overlap:
+        with pool() as executor:
+            assert threads() == 2
+            assert executor.submit(abs, -1).result(WAIT) == 1
+            go.set()
+    else:
+        with pytest.raises(TimeoutError):
+            pool.acquire(timeout=0)
+        go.set()
+        with pool():
+            assert threads() == 1
+    ending.join(WAIT)
+    assert threads() == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

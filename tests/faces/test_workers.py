@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from refcount import State, StoppableThread, WorkerGroup
+from refcount import RefcountedExecutor, State, StoppableThread, WorkerGroup
+from refcount._core.clock import monotonic
 from refcount._core.parking import Parker
 from refcount._faces import workers as _workers
 from refcount.testing import ManualClock
@@ -196,17 +197,78 @@ def test_error_goes_to_the_excepthook(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [error]
 
 
+async def asynchronous(stopping: threading.Event) -> None:
+    """Nobody would await it."""
+
+
 def test_bad_targets() -> None:
-    """What cannot be called is refused by name, by the thread and by the group."""
-    bad: Any = "target"
-    with pytest.raises(TypeError, match="target of a StoppableThread must be callable, not 'target'"):
-        StoppableThread(bad)
-    with pytest.raises(TypeError, match="target of a WorkerGroup must be callable, not 'target'"):
-        WorkerGroup(bad)
-    with pytest.raises(TypeError, match="workers must be callable, not 3"):
-        WorkerGroup(threading.Event.wait, workers=3)  # type: ignore[arg-type]  # that is the mistake
-    with pytest.raises(ValueError, match=r"linger must be .* not -1"):
-        WorkerGroup(threading.Event.wait, linger=-1)
+    """What cannot be called with an event is refused by name where it is handed in, by the thread and by the group."""
+    bad: list[tuple[Any, str]] = [
+        ("target", "must be callable, not 'target'"),
+        (lambda: None, r"is called with stopping, and `.*<lambda>` takes \(\)"),
+        (lambda stopping, more: None, "is called with stopping, and .* missing a required argument: 'more'"),
+        (asynchronous, "must not be asynchronous, since nobody would wait for it: `asynchronous` is"),
+    ]
+    for target, text in bad:
+        with pytest.raises(TypeError, match=f"target of a StoppableThread {text}"):
+            StoppableThread(target)
+        with pytest.raises(TypeError, match=f"target of a WorkerGroup {text}"):
+            WorkerGroup(target)
+
+
+def test_arguments_for_the_target() -> None:
+    """What other threads are told by `args` and `kwargs` is refused, with what to write; and that works."""
+    thread: Any = StoppableThread
+    group: Any = WorkerGroup
+    text = r"takes no args: hand in functools.partial\(target, ...\), which is called with `stopping` after all else"
+    with pytest.raises(TypeError, match=f"StoppableThread {text}"):
+        thread(print, args=(1,))
+    with pytest.raises(TypeError, match=f"WorkerGroup {text}"):
+        group(print, args=(1,))
+    with pytest.raises(TypeError, match="StoppableThread takes no kwargs: hand in "):
+        thread(print, kwargs={"end": ""})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dameon'"):
+        thread(print, dameon=True)
+    given: list[object] = []
+    good = StoppableThread(partial(lambda number, stopping: given.extend((number, stopping)), 1))
+    good.start()
+    good.stop()
+    assert given == [1, good.stopping]
+
+
+@pytest.mark.parametrize(
+    ("workers", "error", "text"),
+    [
+        ("many", TypeError, "must be an integer, not 'many'"),
+        (2.5, TypeError, "must be an integer, not 2.5"),
+        (True, TypeError, "must be an integer, not True"),
+        (None, TypeError, "must be an integer, not None"),
+        (0, ValueError, "must be 1 or more, not 0"),
+        (-1, ValueError, "must be 1 or more, not -1"),
+        (lambda: 1, TypeError, r"workers is called with the usecount, and `.*<lambda>` takes \(\)"),
+    ],
+    ids=["text", "float", "bool", "none", "zero", "negative", "arity"],
+)
+def test_bad_workers(workers: Any, error: type[Exception], text: str) -> None:
+    """What is neither a number of threads nor a function of the usecount is refused, by groups and by executors."""
+    for make in (partial(WorkerGroup, threading.Event.wait), RefcountedExecutor):
+        with pytest.raises(error, match=rf"workers.* {text}|{text}"):
+            make(workers=workers)
+
+
+def test_bad_options() -> None:
+    """Names, checks and lingers are looked at where they are handed in."""
+    group: Any = WorkerGroup
+    bad: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"linger": -1}, ValueError, "linger must be .* not -1"),
+        ({"check": lambda: True}, TypeError, r"check is called with the value, and `.*<lambda>` takes \(\)"),
+        ({"name": 3}, TypeError, "the name of WorkerGroup must be a string, or a function that returns one, not 3"),
+        ({"max_workers": 3}, TypeError, "WorkerGroup takes no max_workers: write workers=4, or a function of"),
+        ({"exclusive": True}, TypeError, "unexpected keyword argument 'exclusive'"),
+    ]
+    for options, error, text in bad:
+        with pytest.raises(error, match=text):
+            group(threading.Event.wait, **options)
 
 
 # --- WorkerGroup ---
@@ -242,6 +304,92 @@ def test_threads_follow_the_usecount() -> None:
             assert names == {"group-1", "group-2", "group-3", "group-4"}
         assert group.threads == 0
         assert group.state is State.IDLE
+
+
+def test_a_number_of_workers() -> None:
+    """There are as many as long as anybody has a lease, and no more for the second one."""
+    group = WorkerGroup(threading.Event.wait, workers=3)
+    with group():
+        assert group.threads == 3
+        with group():
+            assert group.threads == 3
+        assert group.threads == 3
+    assert group.threads == 0
+
+
+def test_names_and_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group is called after its class and what its target is; a name may be a text, or a function."""
+
+    class Crew(WorkerGroup):
+        pass
+
+    class Work:
+        def __call__(self, stopping: threading.Event) -> None:
+            assert stopping.wait(WAIT)
+
+    def fails() -> str:
+        raise LookupError("no name")
+
+    wait = threading.Event.wait
+    assert repr(WorkerGroup(wait)) == "<WorkerGroup Event.wait, idle, usecount=0>"
+    assert repr(Crew(partial(wait, timeout=WAIT))) == "<Crew Event.wait, idle, usecount=0>"
+    assert WorkerGroup(Work()).name == "test_names_and_repr.<locals>.Work".rpartition(".")[2]
+    assert WorkerGroup(wait, name=fails).name == "Event.wait"
+    group = WorkerGroup(wait, workers=1, name=lambda: "crew\n" + "x" * 1000)
+    assert len(group.name) == 80
+    with group():
+        assert f"{group.name}-1" in {thread.name for thread in threading.enumerate()}
+        assert repr(group).startswith("<WorkerGroup crew x")
+
+
+def test_check() -> None:
+    """A newcomer of a group that is no good any more has new workers; the old ones stay with those who have them."""
+    good = True
+    group = WorkerGroup(threading.Event.wait, workers=1, check=lambda group: good)
+    with group():
+        with group():
+            assert (group.generation, group.threads) == (1, 1)
+        good = False
+        with group():
+            assert (group.generation, group.threads) == (2, 1)
+            workers = [thread for thread in threading.enumerate() if isinstance(thread, StoppableThread)]
+            assert len(workers) == 2
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_overlap(overlap: bool) -> None:
+    """A newcomer has workers of its own while the old ones end; without, it waits, and there are never more."""
+    begun, go = threading.Semaphore(0), threading.Event()
+    running: list[str] = []
+    most = 0
+
+    def target(stopping: threading.Event) -> None:
+        nonlocal most
+        running.append(threading.current_thread().name)
+        most = max(most, len(running))
+        begun.release()
+        assert stopping.wait(WAIT)
+        assert go.wait(WAIT)
+        running.pop()
+
+    group = WorkerGroup(target, workers=1, overlap=overlap)
+    first = group.acquire()
+    assert begun.acquire(timeout=WAIT)
+    ending = threading.Thread(target=first.release)
+    ending.start()
+    until(lambda: group.state is State.STOPPING)
+    if overlap:
+        with group():
+            assert begun.acquire(timeout=WAIT)
+            go.set()
+    else:
+        with pytest.raises(TimeoutError):
+            group.acquire(timeout=0)
+        go.set()
+        with group():
+            assert begun.acquire(timeout=WAIT)
+    ending.join(WAIT)
+    assert most == (2 if overlap else 1)
 
 
 def test_workers_function_is_asked_once_for_each_change() -> None:
@@ -418,6 +566,35 @@ def test_group_of_workers_that_only_die_can_be_stopped(reported: list[str]) -> N
         until(lambda: len(reported) >= 2)
     assert group.threads == 0
     assert 2 <= len(reported) < 10
+
+
+def test_workers_that_die_at_once_are_tried_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch, reported: list[str]
+) -> None:
+    """The pause doubles, up to a minute; a worker that has lived for a while ends that, and is replaced at once."""
+    pauses: list[float | None] = []
+    enough = threading.Event()
+    calls, now = 0, 0.0
+
+    def wait(_request: threading.Event, timeout: float | None = None) -> bool:
+        pauses.append(timeout)
+        if len(pauses) == 20:
+            enough.set()
+        return len(pauses) >= 20 and threading.Event.wait(_request, WAIT)
+
+    def target(_stopping: threading.Event) -> None:
+        nonlocal calls, now
+        calls += 1
+        now += 2.0 if calls == 18 else 0.0
+        raise RuntimeError("hopeless")
+
+    monkeypatch.setattr(_workers.StopRequest, "wait", wait)
+    monkeypatch.setattr(_workers, "monotonic", lambda: monotonic() + now)
+    with WorkerGroup(target, workers=1)():
+        assert enough.wait(WAIT)
+    doubled = [0.01 * 2**number for number in range(13)]
+    assert pauses == [*doubled, 60.0, 60.0, 60.0, 60.0, 0.01, 0.02, 0.04]
+    assert len(reported) == 21
 
 
 def test_worker_that_is_told_to_end_while_it_pauses_is_not_called_again(

@@ -1,12 +1,14 @@
 """What the checks of arguments let through, and what their errors say."""
 
+import inspect
 import re
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
-from refcount._support.checks import check_integer, check_seconds, check_timeout
+from refcount._support.checks import advises, check_integer, check_seconds, check_timeout
 
 
 class Whole:
@@ -73,3 +75,23 @@ def test_a_timeout_may_be_none() -> None:
     assert check_timeout(1) == 1.0
     with pytest.raises(ValueError, match="timeout must be 0 seconds or more, not -1"):
         check_timeout(-1)
+
+
+class Threads:
+    """Made with one keyword, while others are known from elsewhere."""
+
+    @advises(max_workers="write workers=4")
+    def __init__(self, workers: int, *, name: str = "threads") -> None:
+        """Keep them."""
+        self.made = (workers, name)
+
+
+def test_keywords_that_are_known_from_elsewhere() -> None:
+    """They are refused with what to write instead; all else is as without, signature and other errors included."""
+    make: Any = Threads
+    with pytest.raises(TypeError, match=re.escape("Threads takes no max_workers: write workers=4")):
+        make(max_workers=4)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'mxworkers'"):
+        make(mxworkers=4)
+    assert Threads(4, name="pool").made == (4, "pool")
+    assert list(inspect.signature(Threads).parameters) == ["workers", "name"]

@@ -10,8 +10,9 @@ from typing import ClassVar, Never, ParamSpec, TypeVar
 
 from refcount._core.parking import Parker
 from refcount._core.registry import registry
-from refcount._faces.pool import PoolResource, ThreadPool, one_for_each
-from refcount._support.naming import public
+from refcount._faces.pool import PoolResource, ThreadPool, Workers, one_for_each
+from refcount._support.checks import advises, check_name
+from refcount._support.naming import named, public
 from refcount._support.reporting import report
 
 P = ParamSpec("P")
@@ -34,19 +35,30 @@ class RefcountedExecutor(PoolResource[Executor]):
     lease wait for each other.)
 
     Each generation has threads of its own. A lease that comes while the last one still finishes its tasks does not wait
-    for them (a task may take it), so that for this time there are more threads than asked for. After `invalidate`, the
-    old threads stay as they are until their last lease is gone; until then, those leases count for the new ones.
+    for them (a task may take it), unless `overlap` is False; so for this time there are more threads than asked for.
+    After `invalidate`, the old threads stay as they are until their last lease is gone; until then, those leases count
+    for the new ones.
+
+    Of the options of a resource, `exclusive`, `own_thread` and `at_exit` are missing: threads can be ended from
+    anywhere, what was submitted is done before the process ends, and old ones keep nobody from having new ones.
 
     Args:
-        workers: How many threads there are to be for a usecount of 1 or more; by default one for each lease, but no
-            more than the machine has CPUs. What it raises goes to the first consumer, who then gets no lease. For later
-            ones it is reported, and the number of threads stays.
-        name: Names the executor in errors and reprs, and its threads.
+        workers: How many threads there are to be: a number, 1 or more, for one pool as long as anybody has a lease; or
+            a function of the usecount, which is 1 or more; by default one for each lease, but no more than the machine
+            has CPUs. What the function raises goes to the first consumer, who then gets no lease. For later ones it is
+            reported, and the number of threads stays.
+        name: Names the executor in errors and reprs, and its threads: a text, or a function that returns one; by
+            default the name of the class.
         linger: How many seconds the threads stay after the last lease is gone.
+        check: Asked, with the executor, before it is handed to a newcomer while it is up. If it returns False or
+            raises, the newcomer gets a new one.
+        overlap: Whether a newcomer has new threads at once while the old ones still finish their tasks. If not, it
+            waits for them, so that there are never more than asked for; but then no task may lease its own executor,
+            for it would wait for itself.
 
     Raises:
-        TypeError: `workers` cannot be called, or the linger is no number.
-        ValueError: The linger is negative or NaN.
+        TypeError: `workers` is neither a number nor a function of the usecount, or another option has the wrong type.
+        ValueError: `workers` is less than 1, or the linger is negative or NaN.
 
     Example:
         >>> from refcount import RefcountedExecutor
@@ -59,14 +71,27 @@ class RefcountedExecutor(PoolResource[Executor]):
         RuntimeError: RefcountedExecutor takes no more tasks: its last lease has ended
     """
 
+    @advises(max_workers="write workers=4, or a function of the usecount", thread_name_prefix="write name=")
     def __init__(
         self,
+        workers: Workers = one_for_each,
         *,
-        workers: Callable[[int], int] = one_for_each,
-        name: str = "RefcountedExecutor",
+        name: str | Callable[[], str] | None = None,
         linger: float = 0.0,
+        check: Callable[[Executor], bool] | None = None,
+        overlap: bool = True,
     ) -> None:
-        super().__init__(lambda: TaskPool(name), LeasedExecutor, workers=workers, name=name, linger=linger)
+        check_name(type(self).__name__, name)
+        full_name = named(name, type(self).__name__)
+        super().__init__(
+            lambda: TaskPool(full_name),
+            LeasedExecutor,
+            workers=workers,
+            name=full_name,
+            linger=linger,
+            check=check,
+            overlap=overlap,
+        )
 
 
 class LeasedExecutor(Executor):

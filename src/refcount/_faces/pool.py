@@ -19,9 +19,13 @@ from typing import ClassVar, TypeVar
 from refcount._core.parking import Parker
 from refcount._core.registry import registry
 from refcount._core.shared import SharedResource
-from refcount._support.checks import check_callable, check_integer
+from refcount._support.checks import check_function, check_integer
+from refcount._support.naming import Name, text_of
 
 T_co = TypeVar("T_co", covariant=True)
+
+Workers = int | Callable[[int], int]
+"""How many threads there are to be: always, or for a usecount."""
 
 
 class ThreadPool(ABC):
@@ -37,8 +41,8 @@ class ThreadPool(ABC):
     finishes: ClassVar[bool] = False
     """Whether threads go on after `shutdown` until they are done, or are one too many from then on."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: Name) -> None:
+        self.name = text_of(name)
         self._numbers = itertools.count(1)
         self._reset()
         registry.forkables.add(self)
@@ -207,28 +211,33 @@ PoolT = TypeVar("PoolT", bound=ThreadPool)
 class PoolResource(SharedResource[T_co]):
     """A shared resource with a pool of threads, whose size follows the usecount.
 
-    It makes a pool when it starts, and shuts it down when it stops. Newcomers get a new pool at once while the old one
-    finishes, since a thread of the old one may be the newcomer: if it waited for the stop, the stop would wait for it.
+    It makes a pool when it starts, and shuts it down when it stops.
 
     Args:
         make_pool: Returns a pool without threads, once for each start.
         value: Returns what consumers get of a pool.
-        workers: Returns how many threads there are to be for a usecount of 1 or more.
+        workers: How many threads there are to be, or returns that for a usecount of 1 or more.
         name: As in `SharedResource`.
         linger: As in `SharedResource`.
+        check: As in `SharedResource`.
+        overlap: As in `SharedResource`.
     """
+
+    # Of the other options of a resource none has a meaning: no thread outlives its process, so that it could be left at
+    # exit; none has to be ended where it was started; and those of an old generation keep nobody from having new ones.
 
     def __init__(
         self,
         make_pool: Callable[[], PoolT],
         value: Callable[[PoolT], T_co],
         *,
-        workers: Callable[[int], int],
-        name: str,
+        workers: Workers,
+        name: Name,
         linger: float,
+        check: Callable[[T_co], bool] | None,
+        overlap: bool,
     ) -> None:
-        check_callable("workers", workers)
-        self._workers = workers
+        self._workers = _as_function(workers)
         self._pool: ThreadPool | None = None
         self._last_usecount = 0
 
@@ -247,8 +256,13 @@ class PoolResource(SharedResource[T_co]):
                     pool.shutdown()  # it may not have come so far
                     raise
 
-        super().__init__(open_pool, name=name, linger=linger, overlap=True)
+        super().__init__(open_pool, name=name, linger=linger, check=check, overlap=overlap)
         self.observe(self._resize_pool)
+
+    def __repr__(self) -> str:
+        kind, name = type(self).__name__, self.name
+        shown = kind if name == kind else f"{kind} {name}"
+        return f"<{shown}, {self.state.value}, usecount={self.usecount}>"
 
     def _resize_pool(self, usecount: int) -> None:
         # The start has seen to the first lease. At 0 the pool is shut down, or stays as it is while it lingers.
@@ -259,6 +273,20 @@ class PoolResource(SharedResource[T_co]):
     def _number_for(self, usecount: int) -> int:
         what = f"what workers of {self.name} returned for usecount {usecount}"
         return check_integer(what, self._workers(usecount))
+
+
+def _as_function(workers: Workers) -> Callable[[int], int]:
+    """Return what gives the number of threads for a usecount.
+
+    Raises:
+        TypeError: It is neither an integer, nor can it be called with the usecount.
+        ValueError: It is less than 1.
+    """
+    if callable(workers):
+        check_function("workers", workers, ("the usecount",))
+        return workers
+    number = check_integer("workers, a number or a function of the usecount,", workers, least=1)
+    return lambda usecount: number
 
 
 def one_for_each(usecount: int) -> int:

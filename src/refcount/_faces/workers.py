@@ -7,16 +7,18 @@ from collections.abc import Callable
 
 from refcount._core.clock import monotonic
 from refcount._core.parking import Parker
-from refcount._faces.pool import PoolResource, ThreadPool, one_for_each
-from refcount._support.checks import check_callable, check_timeout
-from refcount._support.naming import name_of, public
+from refcount._faces.pool import PoolResource, ThreadPool, Workers, one_for_each
+from refcount._support.checks import advises, check_function, check_name, check_timeout
+from refcount._support.naming import Name, named, plain_name, public
 from refcount._support.reporting import report
 
 LONG_LIFE = 1.0
 """A worker that dies after so many seconds is replaced at once; one that dies sooner, and again, after a pause."""
 
-FIRST_PAUSE, LAST_PAUSE = 0.01, 1.0
+FIRST_PAUSE, LAST_PAUSE = 0.01, 60.0
 """How many seconds that pause takes: it doubles from the one to the other."""
+
+PARTIAL = "hand in functools.partial(target, ...), which is called with `stopping` after all else"
 
 
 @public
@@ -37,7 +39,8 @@ class StoppableThread(threading.Thread):
         stopping: Set when the thread is to end.
 
     Raises:
-        TypeError: The target cannot be called.
+        TypeError: The target cannot be called with an event. What else it is to be called with is told by
+            `functools.partial`: there are no `args` and `kwargs`.
 
     Example:
         >>> import threading
@@ -52,6 +55,7 @@ class StoppableThread(threading.Thread):
         False
     """
 
+    @advises(args=PARTIAL, kwargs=PARTIAL)
     def __init__(
         self,
         target: Callable[[threading.Event], object] | None = None,
@@ -60,7 +64,7 @@ class StoppableThread(threading.Thread):
         daemon: bool = True,
     ) -> None:
         if target is not None:
-            check_callable("the target of a StoppableThread", target)
+            check_function("the target of a StoppableThread", target, ("stopping",))
         super().__init__(name=name, daemon=daemon)
         self.stopping: threading.Event = StopEvent()
         self._stoppable_target = target
@@ -147,24 +151,37 @@ class WorkerGroup(PoolResource["WorkerGroup"]):
     While the group lingers, the workers stay as they are. In everything else it is a `SharedResource`.
 
     Each generation has workers of its own. A lease that comes while the workers of the last one still end does not wait
-    for them (a worker may take it), so that for this time there are more threads than asked for. After `invalidate`,
-    the old workers stay as they are until their last lease is gone; until then, those leases count for the new ones.
+    for them (a worker may take it), unless `overlap` is False; so for this time there are more threads than asked for.
+    After `invalidate`, the old workers stay as they are until their last lease is gone; until then, those leases count
+    for the new ones.
 
     A worker that dies by an exception is reported (to the `refcount` logger and `sys.unraisablehook`) and replaced
-    while it is still needed; after a pause of up to a second where one dies just after another. A worker that comes
-    back without having been asked to is done; its place is filled when the next lease comes or goes.
+    while it is still needed: at once if it has lived for more than a second, else after a pause, which doubles with
+    every such death, from 10 milliseconds up to a minute. So a target with a bug is not tried in vain for ever without
+    rest, and one that cannot reach its server finds it again. A worker that comes back without having been asked to is
+    done; its place is filled when the next lease comes or goes.
+
+    Of the options of a resource, `exclusive`, `own_thread` and `at_exit` are missing: threads can be ended from
+    anywhere, none outlives its process, and old ones keep nobody from having new ones.
 
     Args:
         target: Called in each worker with an event of that worker, which is set when it is to end.
-        workers: How many threads there are to be for a usecount of 1 or more; by default one for each lease, but no
-            more than the machine has CPUs. What it raises goes to the first consumer, who then gets no lease. For later
-            ones it is reported, and the number of threads stays.
-        name: Names the group in errors and reprs, and its threads; by default the target's name.
+        workers: How many threads there are to be: a number, 1 or more, or a function of the usecount, which is 1 or
+            more; by default one for each lease, but no more than the machine has CPUs. What the function raises goes to
+            the first consumer, who then gets no lease. For later ones it is reported, and the number of threads stays.
+        name: Names the group in errors and reprs, and its threads: a text, or a function that returns one; by default
+            the target's name.
         linger: How many seconds the workers stay after the last lease is gone.
+        check: Asked before the group is handed to a newcomer while its workers are up. If it returns False or raises,
+            the newcomer gets new workers.
+        overlap: Whether a newcomer has new workers at once while the old ones still end. If not, it waits for them, so
+            that there are never more than asked for; but then no worker may lease its own group, for it would wait for
+            itself.
 
     Raises:
-        TypeError: The target or `workers` cannot be called, or the linger is no number.
-        ValueError: The linger is negative or NaN.
+        TypeError: The target cannot be called with an event, `workers` is neither a number nor a function of the
+            usecount, or another option has the wrong type.
+        ValueError: `workers` is less than 1, or the linger is negative or NaN.
 
     Example:
         >>> import threading
@@ -180,18 +197,28 @@ class WorkerGroup(PoolResource["WorkerGroup"]):
         0
     """
 
+    @advises(args=PARTIAL, kwargs=PARTIAL, max_workers="write workers=4, or a function of the usecount")
     def __init__(
         self,
         target: Callable[[threading.Event], object],
         *,
-        workers: Callable[[int], int] = one_for_each,
-        name: str | None = None,
+        workers: Workers = one_for_each,
+        name: str | Callable[[], str] | None = None,
         linger: float = 0.0,
+        check: Callable[[WorkerGroup], bool] | None = None,
+        overlap: bool = True,
     ) -> None:
-        check_callable("the target of a WorkerGroup", target)
-        name = name_of(target) if name is None else name
+        check_function("the target of a WorkerGroup", target, ("stopping",))
+        check_name(type(self).__name__, name)
+        full_name = named(name, plain_name(target))
         super().__init__(
-            lambda: WorkerPool(target, name), lambda _pool: self, workers=workers, name=name, linger=linger
+            lambda: WorkerPool(target, full_name),
+            lambda _pool: self,
+            workers=workers,
+            name=full_name,
+            linger=linger,
+            check=check,
+            overlap=overlap,
         )
 
     @property
@@ -270,7 +297,7 @@ class WorkerPool(ThreadPool):
         name: The beginning of their names.
     """
 
-    def __init__(self, target: Callable[[threading.Event], object], name: str) -> None:
+    def __init__(self, target: Callable[[threading.Event], object], name: Name) -> None:
         super().__init__(name)
         self._target = target
 

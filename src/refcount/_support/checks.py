@@ -9,9 +9,11 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from operator import index
 from types import FunctionType
-from typing import SupportsFloat, SupportsIndex, cast
+from typing import SupportsFloat, SupportsIndex, TypeVar, cast
 
 from refcount._support.naming import name_of, short
+
+_F = TypeVar("_F", bound=Callable[..., object])
 
 
 class GivesLeases:
@@ -101,6 +103,26 @@ def _check_arguments(what: str, thing: Callable[..., object], given: tuple[str, 
     except TypeError as error:
         shown = " and ".join(given) or "nothing"
         raise TypeError(f"{what} is called with {shown}, and `{name_of(thing)}` takes {signature}: {error}") from None
+
+
+def advises(**instead: str) -> Callable[[_F], _F]:
+    """Make a function refuse keywords that its users know from elsewhere, with an error that says what to write.
+
+    Args:
+        instead: By the keyword, what the error says after its name.
+    """
+
+    def decorate(function: _F) -> _F:
+        @functools.wraps(function)
+        def advising(*args: object, **kwargs: object) -> object:
+            for keyword in instead.keys() & kwargs.keys():
+                owner = function.__qualname__.removesuffix(".__init__")
+                raise TypeError(f"{owner} takes no {keyword}: {instead[keyword]}")
+            return function(*args, **kwargs)
+
+        return cast("_F", advising)
+
+    return decorate
 
 
 def check_hooks(what: str, factory: object, start: object, stop: object, given: tuple[str, ...] = ()) -> None:
