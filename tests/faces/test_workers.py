@@ -206,7 +206,7 @@ def test_bad_targets() -> None:
     bad: list[tuple[Any, str]] = [
         ("target", "must be callable, not 'target'"),
         (lambda: None, r"is called with stopping, and `.*<lambda>` takes \(\)"),
-        (lambda stopping, more: None, "is called with stopping, and .* missing a required argument: 'more'"),
+        (wait_for, "is called with stopping, and .* missing a required argument: 'timeout'"),
         (asynchronous, "must not be asynchronous, since nobody would wait for it: `asynchronous` is"),
     ]
     for target, text in bad:
@@ -230,7 +230,11 @@ def test_arguments_for_the_target() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'dameon'"):
         thread(print, dameon=True)
     given: list[object] = []
-    good = StoppableThread(partial(lambda number, stopping: given.extend((number, stopping)), 1))
+
+    def target(number: int, stopping: threading.Event) -> None:
+        given.extend((number, stopping))
+
+    good = StoppableThread(partial(target, 1))
     good.start()
     good.stop()
     assert given == [1, good.stopping]

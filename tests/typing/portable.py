@@ -375,7 +375,9 @@ def workers() -> None:
         assert_type(executor, Executor)
         assert_type(executor.submit(shout, "x", times=2), Future[bytes])
     WorkerGroup(shout)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
-    WorkerGroup(work, workers=3)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    WorkerGroup(work, workers=3, check=lambda group: group.threads > 0)
+    RefcountedExecutor(4, name=lambda: "pool")
+    WorkerGroup(work, workers="3")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     group.thread  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]
     RefcountedExecutor(max_workers=4)  # type: ignore[call-arg]  # ty: ignore[unknown-argument]
 

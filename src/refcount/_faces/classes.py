@@ -73,7 +73,7 @@ class Entries(Generic[T]):
     def resource(self) -> SharedResource[T]:
         """Return the resource of the instance."""
         found = self.kept or self._weak()
-        if found is None:  # its life did not end here: it was abandoned, or is the parent process's
+        if found is None:  # lost by others a moment ago, and not yet given back
             self.kept = found = self._make()
         return found
 
