@@ -193,6 +193,76 @@ class TestSharing:
             until(lambda: resource_of(lens).state is State.IDLE)
             assert lens.lines == ["start", "stop"] * 2
 
+    def test_own_thread(self) -> None:
+        """Start and stop of one life run in one thread of their own, with `super()` and all."""
+        threads: list[threading.Thread] = []
+
+        @shared(own_thread=True)
+        class Lens(Logged):
+            def start(self) -> None:
+                threads.append(threading.current_thread())
+
+            def stop(self) -> None:
+                threads.append(threading.current_thread())
+
+        class Wide(Lens):
+            def __enter__(self) -> Self:
+                threads.append(threading.current_thread())
+                return super().__enter__()
+
+        for lens, times in ((Lens(), 2), (Wide(), 3)):
+            threads.clear()
+            with lens as value, lens:
+                assert value is lens
+            assert threads == [threads[0]] * times
+            assert threads[0] is not threading.current_thread()
+
+    def test_exclusive(self) -> None:
+        """Who comes after an invalidation waits until all have left the old life."""
+
+        @shared(exclusive=True)
+        class Lens(Logged):
+            pass
+
+        lens = Lens()
+        with lens:
+            resource_of(lens).invalidate()
+            with pytest.raises(TimeoutError):
+                resource_of(lens).acquire(timeout=0)
+        with lens:
+            assert lens.lines == ["start", "stop", "start"]
+
+    def test_abandoned(self) -> None:
+        """What was entered is left as it is; whoever leaves it changes nothing, and the next one enters anew."""
+        camera = Camera()
+        with camera:
+            resource_of(camera).abandon()
+            with camera:
+                assert camera.lines == ["start", "start"]
+            assert camera.lines == ["start", "start", "stop"]
+        gc.collect()
+        assert camera.lines == ["start", "start", "stop"]
+
+    def test_left_at_exit(self) -> None:
+        """What is held at the end of the process is left as it is, without a word, if that was said; else stopped."""
+        source = """
+import sys
+from refcount import StartStop
+from refcount._core.openers import Options
+from refcount._faces.classes import shared_class
+class Camera(StartStop):
+    def start(self):
+        print("start")
+    def stop(self):
+        print("stop")
+camera = shared_class(type("Sub", (Camera,), {}), Options(at_exit=sys.argv[1]), None)()
+camera.__enter__()
+"""
+        stopped, left = (run_program(source, how, options=["-W", "default"]) for how in ("stop", "leave"))
+        assert stopped.lines == ["start", "stop"]
+        assert "Sub is still held at exit, by 1 lease" in stopped.stderr
+        assert (left.lines, left.stderr) == (["start"], "")
+
     def test_name_of_the_instance(self) -> None:
         """A name may be a function of the instance: asked for when it is needed, short, and never fatal."""
 

@@ -50,6 +50,14 @@ class Zoom(Camera):
     """A subclass that is not decorated again."""
 
 
+class Wide(Camera):
+    """A subclass that overrides, and is shared as well."""
+
+    def __enter__(self) -> Self:
+        assert_type(super().__enter__(), Self)
+        return self
+
+
 @refcounted_resource
 class Tele(Camera):
     """A subclass that is."""
@@ -70,12 +78,14 @@ def what_is_inferred() -> None:
     with Box("a") as box:
         assert_type(box, Box[str])
         assert_type(box.content, str)
-    with Zoom(0) as zoom, Tele(1) as tele:
+    with Zoom(0) as zoom, Tele(1) as tele, Wide(2) as wide:
         assert_type(zoom, Zoom)
+        assert_type(wide, Wide)
         assert_type(tele, Tele)
     assert_type(resource_of(Camera(0)), SharedResource[Camera])
     assert_type(resource_of(Counter()), SharedResource[int])
     assert_type(resource_of(Box(1)), SharedResource[Box[int]])
+    assert_type(resource_of(Wide(1)), SharedResource[Wide])
     assert_type(resource_of(Counter()).acquire(), Lease[int])
 
 
