@@ -162,14 +162,20 @@ class TestSharing:
         assert resource_of(stuck).usecount == 0
 
     def test_an_exit_too_many(self) -> None:
-        """An exit without an entry is an error that names the instance, and changes nothing."""
-        camera = Camera()
-        with camera:
+        """An exit without an entry is an error that names the resource, and changes nothing; no `repr` is asked for."""
+
+        @shared()
+        class Secret(Logged):
+            def __repr__(self) -> str:
+                raise LookupError("a secret")
+
+        secret = Secret()
+        with secret:
             pass
-        with pytest.raises(RefcountError, match=r"Camera object at .* was left without having been entered"):
-            camera.__exit__(None, None, None)
-        with camera:
-            assert resource_of(camera).usecount == 1
+        with pytest.raises(RefcountError, match=r"^Secret was left without having been entered$"):
+            secret.__exit__(None, None, None)
+        with secret:
+            assert resource_of(secret).usecount == 1
 
     def test_options(self) -> None:
         """Linger, check, overlap and name are those of the instances' resources."""
@@ -1193,5 +1199,5 @@ class Again(Logged):
     def test_resource_of_something_else(self) -> None:
         """An instance whose class is not decorated, and a class."""
         for thing in (Logged(), 3, Camera):
-            with pytest.raises(TypeError, match="is not decorated with @refcounted_resource"):
+            with pytest.raises(TypeError, match=r"the class \w+ is not decorated with @refcounted_resource"):
                 resource_of(cast("Any", thing))

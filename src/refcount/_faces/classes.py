@@ -258,7 +258,7 @@ def _methods(
             shared.entries(self).leave(taken)  # an interrupt may have come too early; else this finds nothing to do
             raise
         if not taken:
-            raise RefcountError(f"{self!r} was left without having been entered")
+            raise RefcountError(f"{shared.entries(self).resource().name} was left without having been entered")
         return None
 
     return enter, leave
@@ -338,7 +338,7 @@ def resource_of(instance: SupportsEnter[T]) -> SharedResource[T]:
     """
     shared: SharedClass[T] | None = _sharing(type(instance))
     if shared is None:
-        raise TypeError(f"the class of {instance!r} is not decorated with @refcounted_resource")
+        raise TypeError(f"the class {type(instance).__qualname__} is not decorated with {WHAT}")
     return shared.entries(instance).resource()
 
 
