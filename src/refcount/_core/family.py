@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from operator import methodcaller
 from threading import Lock, get_ident
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from weakref import ReferenceType, ref
 
@@ -120,6 +121,12 @@ class EnteredLease(Lease[T]):
         except BaseException:
             self._inside.pop(id(self), None)
             raise
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._inside.pop(id(self), None)
+        super().__exit__(exc_type, exc, trace)
 
     def release(self) -> bool:
         self._inside.pop(id(self), None)

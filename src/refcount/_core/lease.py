@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Never, Self, TypeVar
 
@@ -34,6 +35,17 @@ SITE_DEPTH = 12
 """How many frames it remembers."""
 
 
+class Use(Enum):
+    """What has been done with a lease."""
+
+    FRESH = "not used"
+    ACQUIRED = "acquired"
+    USED = "entered"
+
+
+FRESH, ACQUIRED, USED = Use
+
+
 @public
 class Lease(Hold[T_co], Generic[T_co]):
     """One consumer's hold on a resource, used once; made by calling a `SharedResource`, or by its `acquire`.
@@ -51,10 +63,7 @@ class Lease(Hold[T_co], Generic[T_co]):
         (True, False)
     """
 
-    __slots__ = ("_acquired", "_machine", "_parker", "_resource", "_site")
-
-    _acquired: bool
-    """Whether it was acquired; taken away by its one entry."""
+    __slots__ = ("_machine", "_parker", "_resource", "_site", "_use")
 
     _parker: Parker | None
 
@@ -62,7 +71,7 @@ class Lease(Hold[T_co], Generic[T_co]):
         self._generation = None
         self._promised = None
         self._parker = None
-        self._acquired = False
+        self._use = FRESH
         self._resource = resource
         self._machine = resource._machine
         if DEBUG:
@@ -77,30 +86,49 @@ class Lease(Hold[T_co], Generic[T_co]):
             ClosedError: The resource is closed.
             ReentrantError: Called inside a hook of the same resource.
         """
+        machine = self._machine
+        generation = machine.hot
         try:
-            acquired = self._acquired
-            del self._acquired  # of two threads that delete one attribute only one succeeds
-        except AttributeError:
-            raise RefcountError(f"{self!r} was entered before: a lease is used once, take a new one") from None
-        try:
-            machine = self._machine
-            generation = machine.hot
-            if generation is not None and not acquired:
+            if generation is not None:
                 with machine.lock:
-                    if generation is machine.hot:
+                    if generation is machine.hot and self._use is FRESH:
+                        self._use = USED
                         generation.count += 1
                         self._generation = generation
                         return generation.value
-            return self.value if acquired else self._resource._admit(self, None)
+            with machine.lock:
+                use = self._use
+                self._use = USED
+            if use is FRESH:
+                return self._resource._admit(self, None)
         except BaseException:
             self._resource._retract(self)
             raise
+        if use is USED:
+            raise RefcountError(f"{self!r} was entered before: a lease is used once, take a new one")
+        return self.value
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         """Give the lease back; the last one stops the resource. An exception of the body stays the consumer's own."""
-        self.release()
+        generation = self._generation
+        if generation is None:
+            return  # released by hand
+        try:
+            machine = self._machine
+            now = clocks.clock.now() if machine.linger else 0.0
+            with machine.lock:
+                if generation.quick and generation.count > 1 and generation is self._generation:
+                    generation.count -= 1
+                    if now > generation.left:  # another one may have looked at the clock later, and left before
+                        generation.left = now
+                    self._generation = None
+                    return
+            self._resource._give_back(self, generation)
+        except BaseException:
+            self._resource._retract(self, generation)
+            raise
 
     def acquire(self, timeout: float | None = None) -> Self:
         """Hold the resource, starting it if this is its first lease, and return the lease itself.
@@ -128,20 +156,18 @@ class Lease(Hold[T_co], Generic[T_co]):
             True
         """
         deadline = deadline_after(timeout)
-        try:
-            acquired = self._acquired
-            del self._acquired
-        except AttributeError:
-            raise RefcountError(f"{self!r} was entered before: a lease is used once, take a new one") from None
-        if acquired:
-            self._acquired = True
-            raise RefcountError(f"{self!r} was acquired before: a lease is used once, take a new one")
+        with self._machine.lock:
+            use = self._use
+            self._use = USED
+        if use is not FRESH:
+            self._use = use
+            raise RefcountError(f"{self!r} was {use.value} before: a lease is used once, take a new one")
         try:
             self._resource._admit(self, deadline)
-            self._acquired = True
+            self._use = ACQUIRED
             return self
         except BaseException:
-            self._acquired = False
+            self._use = FRESH
             self._resource._retract(self)
             raise
 
@@ -164,15 +190,6 @@ class Lease(Hold[T_co], Generic[T_co]):
         if generation is None:
             return False
         try:
-            machine = self._machine
-            now = clocks.clock.now() if machine.linger else 0.0
-            with machine.lock:
-                if generation.quick and generation.count > 1 and generation is self._generation:
-                    generation.count -= 1
-                    if now > generation.left:  # another one may have looked at the clock later, and left before
-                        generation.left = now
-                    self._generation = None
-                    return True
             return self._resource._give_back(self, generation)
         except BaseException:
             self._resource._retract(self, generation)

@@ -95,7 +95,10 @@ def _raise_own(error: Exception, life: Life[object]) -> Never:
 
 
 def _life_of(opener: Opener[T], name: Name) -> Life[T]:
-    return life_of(opener(), name)
+    manager = opener()
+    if type(manager) is not _GENERATOR_MANAGER and hasattr(manager, "__exit__"):
+        return _entered(manager)  # type: ignore[return-value]  # a generator function returns just that
+    return life_of(manager, name)
 
 
 def life_of(manager: object, name: Name) -> Life[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Literal, Never, Self, TypeVar, cast
 
 from refcount._core.control import Controls
 from refcount._core.generation import State
-from refcount._core.lease import Lease
+from refcount._core.lease import ACQUIRED, Lease
 from refcount._core.observing import Observers
 from refcount._core.openers import Opener, Options, lives_of, lives_of_hooks
 from refcount._core.registry import registry
@@ -225,7 +225,7 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
         """
         lease = self()
         try:
-            lease._acquired = True
+            lease._use = ACQUIRED
             return lease if self._admit_running(lease) else None
         except BaseException:
             self._retract(lease)
@@ -250,11 +250,16 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             >>> profiler.dec()
             stop
         """
-        lease = self()
+        self._by()
+        lease, none = self(), list[Lease[T_co]]()
+        with self._machine.lock:
+            holds = self._anonymous
+            if holds is None:
+                self._anonymous = holds = none
         registry.anonymous[lease] = None
         try:
             lease.acquire(timeout)
-            self._anonymous.append(lease)
+            holds.append(lease)
         except BaseException:
             self._retract(lease)
             del registry.anonymous[lease]
@@ -275,11 +280,11 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             Traceback (most recent call last):
             refcount.UnderflowException: basket has no anonymous hold to give back: each dec() needs an inc()
         """
-        self._seen()
+        self._by()
         lease: Lease[T_co] | None = None
         while lease is None or lease._generation is None:  # one that an interrupt has taken back
             try:
-                lease = self._anonymous.pop(0)
+                lease = (self._anonymous or []).pop(0)
             except IndexError:
                 raise UnderflowException(
                     f"{self.name} has no anonymous hold to give back: each dec() needs an inc()"

@@ -81,7 +81,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
         self._options = options
         self._slot = slot
         self._observers: Observers | None = None
-        self._anonymous: list[Lease[T_co]] = []
+        self._anonymous: list[Lease[T_co]] | None = None
         self._forks = registry.forks
         self._machine: Machine[T_co] = Machine(
             threading.Lock(),
@@ -149,7 +149,10 @@ class Stoppable(GivesLeases, Generic[T_co]):
         failure: Exception | None = None
         try:
             if life is not None and life.gi_suspended:
-                failure = self._end(life)
+                try:
+                    finish(life, self._name)
+                except Exception as error:
+                    failure = _raised_by_stop(error, life)
             if self._slot is not None:
                 self._slot.leave(generation)
             machine.stopped(generation)
@@ -168,16 +171,6 @@ class Stoppable(GivesLeases, Generic[T_co]):
                 self._stop_failed(failure, generation, report_errors=report_errors)
             finally:
                 del failure  # it refers to this frame
-
-    def _end(self, life: Life[object]) -> Exception | None:
-        """Run the stop; return what it raised."""
-        try:
-            finish(life, self._name)
-        except Exception as error:
-            if life.gi_suspended:
-                raise  # it has not begun: the stack was full
-            return error
-        return None
 
     def _mend(self, generation: Generation[T_co]) -> None:
         """After an interrupt: run a stop of `generation` that is owed, and repeat what others are to be told of it.
@@ -384,8 +377,15 @@ class Stoppable(GivesLeases, Generic[T_co]):
             generation.quick = False
             registry.keep_for_ever(generation)
         machine.reset(threading.Lock())
-        self._anonymous.clear()
+        self._anonymous = None
         if self._observers is not None:
             self._observers.reset()
         self._forks = registry.forks
         return ()
+
+
+def _raised_by_stop(error: Exception, life: Life[object]) -> Exception:
+    """Return what a stop raised; or raise it where that has not begun, for the stack was full."""
+    if life.gi_suspended:
+        raise error
+    return error

@@ -227,7 +227,7 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         """
         if registry.ending and sys.is_finalizing():
             return False  # all is stopped, and a thread that was killed may hold the lock for ever
-        by, machine = by or self._by(), self._machine
+        by, machine = by or get_ident(), self._machine
         now = clocks.clock.now() if machine.linger else 0.0
         try:
             owed = machine.give_back(lease, by, now, None)
