@@ -232,10 +232,15 @@ def test_what_was_started_belongs_to_the_generation() -> None:
             threads.append(threading.current_thread())
             return 1
 
+    def lose() -> weakref.ref[Owner]:
+        owner = weakref.ref(Owner())
+        gc.collect()
+        until(lambda: stopped and not threads[0].is_alive(), "the stop, and the end of the thread")
+        return owner
+
     threads: list[threading.Thread] = []
-    owner = weakref.ref(Owner())
     with pytest.warns(ResourceWarning, match="was never released"):
-        until(lambda: collected(stopped) and not threads[0].is_alive(), "the stop, and the end of the thread")
+        owner = lose()
     assert owner() is None
     assert stopped == threads
 
@@ -243,12 +248,6 @@ def test_what_was_started_belongs_to_the_generation() -> None:
 def idle(resource: SharedResource[Thing], watched: Watched | None = None) -> bool:
     """Return whether nobody holds it, and nothing is alive."""
     return not resource.usecount and not (watched and watched.alive)
-
-
-def collected(things: list[threading.Thread]) -> bool:
-    """Run the garbage collector, and return whether there are any by now."""
-    gc.collect()
-    return bool(things)
 
 
 class Held:

@@ -282,15 +282,25 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
         """
         self._by()
         lease: Lease[T_co] | None = None
-        while lease is None or lease._generation is None:  # one that an interrupt has taken back
-            try:
-                lease = (self._anonymous or []).pop(0)
-            except IndexError:
-                raise UnderflowException(
-                    f"{self.name} has no anonymous hold to give back: each dec() needs an inc()"
-                ) from None
+        try:
+            while lease is None or lease._generation is None:  # which an interrupt of its `inc` has taken back
+                lease = None
+                with self._machine.lock:
+                    holds = self._anonymous
+                    if holds:
+                        lease = holds[0]
+                        del holds[0]
+                if lease is None:
+                    raise UnderflowException(
+                        f"{self.name} has no anonymous hold to give back: each dec() needs an inc()"
+                    )
+            lease.release()
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
+        finally:
             registry.anonymous.pop(lease, None)
-        lease.release()
 
     def observe(self, callback: Callable[[int], object]) -> Callable[[], None]:
         """Call `callback(usecount)` at every change, in order, none merged, one at a time, outside every lock.
