@@ -4,17 +4,30 @@ import copy
 import gc
 import pickle
 import threading
+import warnings
 import weakref
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from refcount import InstanceManager, SharedResource, StoppableThread, demand, refcounted_attribute, tracked
+from refcount import (
+    ClosedError,
+    InstanceManager,
+    SharedResource,
+    State,
+    StoppableThread,
+    demand,
+    refcounted_attribute,
+    tracked,
+)
 from refcount._support.weak import Entry, PerInstance
 from refcount.testing import ManualClock
 from tests.helpers.shaking import run_threads, shaken
+from tests.helpers.watched import own_timers, until
 
 
 class Camera:
@@ -168,6 +181,233 @@ def test_overlap_starts_anew_while_the_old_one_stops() -> None:
     newcomer.release()
 
 
+# --- the instance is seen ---
+
+
+class Server:
+    """Runs something that needs what the instance knows."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.port = port
+        self.done: list[str] = []
+
+    @refcounted_attribute
+    def process(self) -> Generator[str]:
+        """Serve."""
+        self.done.append("start")
+        yield f"process at {self.port}"
+        self.done.append("stop")
+
+    @refcounted_attribute(linger=5.0, name=lambda server: f"server at {server.port}")
+    def lingering(self) -> Iterator[str]:
+        self.done.append("start")
+        yield f"process at {self.port}"
+        self.done.append("stop")
+
+    def launch(self) -> list[str]:
+        return [f"launched at {self.port}"]
+
+    def terminate(self, process: list[str]) -> None:
+        self.done.append(f"terminated {process[0]}")
+
+    launched = refcounted_attribute(launch, start=lambda process: process.append("started"), stop=terminate)
+    by_lambda = refcounted_attribute(lambda self: self.port)
+
+
+def test_generator_method_sees_its_instance() -> None:
+    """It runs up to its `yield` for the first consumer, on after the last; each instance has its own."""
+    server, other = Server(1), Server(2)
+    with server.process() as first, server.process() as second, other.process() as third:
+        assert first is second
+        assert (first, third) == ("process at 1", "process at 2")
+        assert (server.process.usecount, other.process.usecount) == (2, 1)
+        assert server.process is server.process
+        assert server.done == ["start"]
+    assert server.done == other.done == ["start", "stop"]
+    with server.process():
+        assert server.done == ["start", "stop", "start"]
+
+
+def test_generator_method_with_options() -> None:
+    """Options come first, as for any decorator; the name may be made of the instance."""
+    server = Server(3)
+    with ManualClock() as clock:
+        with server.lingering() as process:
+            assert (process, server.lingering.name) == ("process at 3", "server at 3")
+        clock.advance(4.0)
+        assert server.lingering.state is State.LINGERING
+        clock.advance(1.0)
+        assert server.done == ["start", "stop"]
+
+
+def test_one_set_of_options_for_several_methods() -> None:
+    """What was made with options alone decorates as often as it is asked to."""
+    shared = refcounted_attribute(linger=5.0)
+
+    class House:
+        @shared
+        def one(self) -> Generator[int]:
+            yield 1
+
+        @shared
+        def two(self) -> Generator[int]:
+            yield 2
+
+    with ManualClock(), House().one() as one, House().two() as two:
+        assert (one, two) == (1, 2)
+        assert repr(House.one) == f"<refcounted_attribute {House.__qualname__}.one of {House.__qualname__}.one>"
+
+
+def test_factory_and_hooks_that_need_the_instance() -> None:
+    """A factory that cannot be called without it gets the instance; so does a hook that takes more than the value."""
+    server = Server(4)
+    with server.launched() as process:
+        assert process == ["launched at 4", "started"]
+    assert server.done == ["terminated launched at 4"]
+    with server.by_lambda() as port:
+        assert port == 4
+
+
+def test_factory_that_can_do_without_gets_nothing() -> None:
+    """A default is not for the instance; and a hook that can be called with the value alone is."""
+    seen: list[object] = []
+
+    def make(number: int = 7) -> list[int]:
+        return [number]
+
+    def stop(value: list[int], timeout: float | None = None) -> None:
+        seen.extend((value, timeout))
+
+    class House:
+        camera = refcounted_attribute(make, stop=stop)
+
+    with House().camera() as value:
+        assert value == [7]
+    assert seen == [[7], None]
+
+
+def test_a_temporary_instance_lives_as_long_as_its_lease() -> None:
+    """A resource that sees its instance keeps it, from the attribute access to the stop."""
+    instances: list[weakref.ref[Server]] = []
+
+    class Temporary(Server):
+        @refcounted_attribute
+        def process(self) -> Generator[str]:
+            instances.append(weakref.ref(self))
+            yield "process"
+            assert instances[0]() is self
+
+    with Temporary().process():
+        gc.collect()
+        assert instances[0]() is not None
+    assert collected(instances[0])
+
+
+@pytest.mark.parametrize("name", ["process", "launched"])
+def test_used_and_idle_it_keeps_no_instance(name: str) -> None:
+    """Its resource goes with the last who refers to it, and keeps the instance no longer."""
+    server = Server()
+    with getattr(server, name)():
+        pass
+    instance = weakref.ref(server)
+    del server
+    assert collected(instance)
+
+
+@pytest.mark.parametrize("name", ["process", "launched"])
+def test_a_lease_that_its_own_instance_keeps_is_lost_with_it(name: str) -> None:
+    """Rule 14: nothing of ours keeps them while it runs, and it is reported."""
+    with own_timers(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        server = Server()
+        gone = weakref.ref(server)
+        vars(server)["lease"] = getattr(server, name).acquire()
+        del server
+        gc.collect()
+        until(lambda: len(caught) == 1, "the report")
+        until(lambda: gone() is None, "the end of the instance")
+    assert str(caught[0].message).startswith(f"a lease of Server.{name} was never released")
+
+
+def test_closed_it_stays_closed() -> None:
+    """Though an idle resource is forgotten, its end is not."""
+    server = Server()
+    server.process.close()
+    gc.collect()
+    with pytest.raises(ClosedError, match=r"Server\.process is closed"):
+        server.process.acquire()
+    with Server().process():
+        pass
+
+
+def test_racing_consumers_start_it_once() -> None:
+    """However threads race to the first access, one starts it, and all share what it gave."""
+    for seed in range(20):
+        server = Server()
+        barrier = threading.Barrier(4)
+
+        def consume(server: Server = server, barrier: threading.Barrier = barrier) -> None:
+            with server.process():
+                barrier.wait(10)
+
+        with shaken(seed):
+            run_threads(*[consume] * 4)
+        assert server.done == ["start", "stop"]
+
+
+def test_inherited_and_overridden() -> None:
+    """A subclass has its base's, and what overrides it can use it; an abstract one must be overridden."""
+
+    class Base(ABC):
+        @refcounted_attribute
+        @abstractmethod
+        def process(self) -> Generator[str]: ...
+
+        @refcounted_attribute
+        def other(self) -> Generator[str]:
+            yield "base"
+
+    class Derived(Base):
+        @refcounted_attribute
+        def process(self) -> Generator[str]:
+            yield "derived"
+
+        @refcounted_attribute
+        def other(self) -> Generator[str]:
+            with super().other() as value:
+                yield f"{value} and derived"
+
+    with pytest.raises(TypeError, match="abstract"):
+        Base()  # type: ignore[abstract]  # that is the mistake, at run time as well
+    derived = Derived()
+    with derived.process() as process, derived.other() as other:
+        assert (process, other) == ("derived", "base and derived")
+
+
+UNFIT_NAMES: list[Callable[[Any], Any] | None] = [lambda room: 3, lambda room: room.missing, None]
+
+
+@pytest.mark.parametrize("name", UNFIT_NAMES, ids=repr)
+def test_a_name_that_cannot_be_made(name: Any) -> None:
+    """Then it is called by class and attribute, and works all the same."""
+
+    class House:
+        camera = refcounted_attribute(Camera, name=name)
+
+    house = House()
+    assert house.camera.name == f"{House.__qualname__}.camera"
+    resource = house.camera
+    del house
+    gc.collect()
+    assert resource.name == f"{House.__qualname__}.camera"
+
+
+def test_documentation() -> None:
+    """The attribute says what its method says, or else what makes it."""
+    assert Server.process.__doc__ == "Serve."
+    assert Room.camera.__doc__ == "A shared resource, each instance's own, made by `Camera`."
+
+
 # --- life and death of the instance ---
 
 
@@ -307,31 +547,118 @@ def test_assigned_after_the_class_was_made() -> None:
 def test_assignment_and_deletion_are_refused() -> None:
     """Neither is possible on an instance; the error names the attribute, the instance and the value."""
     room: Any = Room()
-    with pytest.raises(AttributeError, match=r"Room\.camera .*Room object .* cannot be set to 'film'"):
+    with pytest.raises(AttributeError, match=r"Room\.camera of Camera> of <.*> cannot be set to 'film'"):
         room.camera = "film"
-    with pytest.raises(AttributeError, match=r"Room\.camera .*Room object .* cannot be deleted"):
+    with pytest.raises(AttributeError, match=r"Room\.camera of Camera> of <.*> cannot be deleted"):
         del room.camera
     vars(room)["camera"] = "hidden"
     assert isinstance(room.camera, SharedResource)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "options", "error", "text"),
-    [
-        (("camera",), {}, TypeError, "factory .* not 'camera'"),
-        ((Camera,), {"start": "start"}, TypeError, "start .* not 'start'"),
-        ((Camera,), {"stop": 3}, TypeError, "stop .* not 3"),
-        ((Camera,), {"check": True}, TypeError, "check .* not True"),
-        ((Camera,), {"linger": -1.0}, ValueError, "linger .* not -1.0"),
-        ((Camera,), {"linger": "1"}, TypeError, "linger .* not '1'"),
-    ],
-)
+def generate() -> Generator[int]:
+    """Take no instance."""
+    yield 1
+
+
+def takes_three(a: object, b: object, c: object) -> None:
+    """Take too many."""
+
+
+async def asynchronous() -> None:
+    """Give what is to be awaited."""
+
+
+MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
+    (("camera",), {}, TypeError, "factory .* not 'camera'"),
+    ((Camera,), {"start": "start"}, TypeError, "start .* not 'start'"),
+    ((Camera,), {"stop": 3}, TypeError, "stop .* not 3"),
+    ((Camera,), {"check": True}, TypeError, "check .* not True"),
+    ((Camera,), {"linger": -1.0}, ValueError, "linger .* not -1.0"),
+    ((Camera,), {"linger": "1"}, TypeError, "linger .* not '1'"),
+    ((Camera,), {"name": 3}, TypeError, "name of a refcounted_attribute must be a string.* not 3"),
+    ((Camera,), {"name": lambda: "x"}, TypeError, "name .* is called with the instance, and .* takes "),
+    ((Camera,), {"exclusive": True, "overlap": True}, ValueError, "exclusive and overlap contradict"),
+    ((Camera,), {"at_exit": "wait"}, ValueError, "at_exit must be 'stop' or 'leave', not 'wait'"),
+    ((Camera,), {"check": lambda: True}, TypeError, "check is called with the value, and .* takes "),
+    ((Camera,), {"stop": lambda: None}, TypeError, "stop is called with the value, and .* takes "),
+    ((Camera,), {"stop": takes_three}, TypeError, "stop is called with the value, and .* takes "),
+    ((takes_three,), {}, TypeError, "factory .* is called with the instance, and .* missing .* 'b'"),
+    ((asynchronous,), {}, TypeError, "factory .* must not be asynchronous.*`asynchronous` is"),
+    ((generate,), {}, TypeError, r"method .* is called with the instance, and `generate` takes \(\)"),
+    (
+        (Server.process,),
+        {},
+        TypeError,
+        "must make the value: <.*Server.process> is an attribute already",
+    ),
+    ((SharedResource.of(list),), {}, TypeError, "the factory .* is shared already, and gives leases"),
+    ((SharedResource.of(list)(),), {}, TypeError, "the factory .* must be callable, not <Lease"),
+    ((staticmethod(generate),), {}, TypeError, "needs the function itself, not a staticmethod: `generate`"),
+    (
+        (contextmanager(generate),),
+        {},
+        TypeError,
+        "takes the place of @contextmanager, so leave that out: `generate`",
+    ),
+    ((generate,), {"stop": print}, TypeError, "start and stop go with a factory, and `generate` is a generator"),
+    ((), {"start": print}, TypeError, "start and stop go with a factory"),
+]
+"""What is handed in, the error, and what its text says."""
+
+
+@pytest.mark.parametrize(("arguments", "options", "error", "text"), MISTAKES)
 def test_bad_arguments_are_refused_at_once(
     arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], text: str
 ) -> None:
     """What is wrong with the arguments is said where the attribute is made, and names the thing and the value."""
     with pytest.raises(error, match=text):
         refcounted_attribute(*arguments, **options)
+
+
+def test_nothing_to_start() -> None:
+    """Options alone are refused when the class is made; and what has a method is not called for another."""
+    with pytest.raises((TypeError, RuntimeError)) as caught:
+
+        class House:  # pyright: ignore[reportUnusedClass]  # it is not made
+            camera = refcounted_attribute(linger=1.0)
+
+    assert "House.camera has nothing to start" in str(caught.value.__cause__ or caught.value)
+    attribute: Any = Room.camera
+    with pytest.raises(TypeError, match=r"Room\.camera of Camera> cannot be called: get it from an instance"):
+        attribute(generate)
+
+
+def test_a_field_of_a_dataclass() -> None:
+    """An annotation would make it one, and the error says what to do about that."""
+
+    @dataclass
+    class House:
+        camera: refcounted_attribute[Camera] = refcounted_attribute(Camera)  # noqa: RUF009  # that is the mistake
+
+    with pytest.raises(AttributeError, match=r"House\.camera .* leave out its annotation, or make that a ClassVar"):
+        House()
+
+
+def test_a_class_without_weak_references() -> None:
+    """The error says what is to be done, and does not advise what is impossible."""
+
+    @dataclass(slots=True)
+    class Slotted:
+        camera = refcounted_attribute(Camera)
+
+    class Number(int):
+        camera = refcounted_attribute(Camera)
+
+    class Pair(tuple[int, int]):
+        camera = refcounted_attribute(Camera)
+
+    for instance, advice in (
+        (Slotted(), r"add '__weakref__' to its __slots__, by @dataclass\(slots=True, weakref_slot=True\)$"),
+        (Number(), "instances of int allow no weak references$"),
+        (Pair((1, 2)), "instances of tuple allow no weak references$"),
+    ):
+        with pytest.raises(TypeError, match=rf"{type(instance).__name__}\.camera needs weak references .*: {advice}"):
+            instance.camera
 
 
 def test_thread_as_in_the_design() -> None:

@@ -259,6 +259,16 @@ class Owner:
     thread = refcounted_attribute(StoppableThread, start=StoppableThread.start, stop=StoppableThread.stop)
     busy = tracked[bool]()
 
+    @refcounted_attribute
+    def session(self) -> Generator[FastConn]:
+        """See the instance."""
+        yield FastConn()
+
+    @refcounted_attribute(linger=1.0, check=lambda conn: conn.alive)
+    def lingering(self) -> Iterator[FastConn]:
+        """Have options."""
+        yield FastConn()
+
 
 def attributes(owner: Owner) -> None:
     """On an instance its own resource, on the class the descriptor."""
@@ -267,10 +277,12 @@ def attributes(owner: Owner) -> None:
     with owner.conn() as conn, owner.thread() as thread:
         assert_type(conn, Conn)
         assert_type(thread, StoppableThread)
+    assert_type(owner.session, SharedResource[FastConn])
+    assert_type(owner.lingering, SharedResource[FastConn])
     owner.busy = True
     assert_type(Owner().busy, bool)
-    refcounted_attribute(Conn, stop=StoppableThread.stop)  # type: ignore[misc]  # ty: ignore[invalid-argument-type]
-    refcounted_attribute(Conn, stop="close")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    refcounted_attribute(Conn, stop=StoppableThread.stop)  # type: ignore[misc]  # ty: ignore[no-matching-overload]
+    refcounted_attribute(Conn, stop="close")  # type: ignore[call-overload]  # ty: ignore[no-matching-overload]
     owner.conn = Conn()  # type: ignore[assignment]  # ty: ignore[invalid-assignment]
     owner.conn.aquire()  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]
     with owner.conn:  # type: ignore[attr-defined]  # ty: ignore[invalid-context-manager]

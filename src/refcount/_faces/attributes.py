@@ -2,47 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, Never, Self, TypeVar, overload
+import copy
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Self, TypeVar, Unpack, overload
+from weakref import ref
 
-from refcount._core.openers import Options, lives_of_hooks
+from refcount._core.openers import Options
 from refcount._core.shared import SharedResource, new_resource
-from refcount._support.checks import check_hooks, check_name
-from refcount._support.naming import name_of, public
+from refcount._faces.recipes import INSTANCE, Own, Place, Recipe
+from refcount._support.checks import check_name
+from refcount._support.naming import name_of, named, public, short, text_of
 from refcount._support.weak import PerInstance
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import typing_extensions
+
+    from refcount._faces.signatures import AttributeOptions, CheckFor, MethodGiving
+
+    D = typing_extensions.TypeVar("D", default=object)
+else:
+    D = TypeVar("D")
+
+V = TypeVar("V")
+W = TypeVar("W")
+T_co = TypeVar("T_co", covariant=True)
+
+# Elsewhere `Any` is the instance, of which no type can be known while its class is being made.
 
 
 @public
-class refcounted_attribute(Generic[T]):  # read like `property`, which it resembles
+class refcounted_attribute(Generic[T_co]):  # read like `property`, which it resembles
     """An attribute that is a shared resource, one for each instance: the instance's first consumer starts it.
+
+    On a generator method it reads like `contextmanager`: what stands before the `yield` starts the resource, what
+    stands after it stops it, and the method sees its instance. From a factory it is made with `start` and `stop`. What
+    needs an argument is given the instance: a factory that cannot be called without one gets it, as a method of the
+    class does; so does a hook that cannot be called with the value alone, and then gets the value second.
 
     On the class it is the descriptor itself. The resources are kept beside the instances, found by identity: an idle
     one keeps nothing alive, a copy or an unpickled instance has one of its own, and a class with `__slots__` needs
-    `__weakref__` among them.
+    `__weakref__` among them. One that is given its instance keeps it alive, and so is kept only while it is not idle or
+    somebody refers to it; its observers and its generations' numbers go with it. A lease on it that the instance itself
+    keeps goes with the instance and is reported; then a generator is closed, as any that is lost, so that only what
+    stands in a `finally` is done.
 
     Args:
-        factory: Makes the value, once for each start.
-        start: Called with the value then; if it raises, `stop` is called with it, so that nothing half-started is left
-            behind.
-        stop: Called with the value to stop it.
+        source: A generator method; or a factory, which makes the value, once for each start. Left out, it decorates
+            a generator method with the options that were given.
+        start: Called with the value of a factory; if it raises, `stop` is called with it, so that nothing half-started
+            is left behind.
+        stop: Called with the value of a factory to stop it.
         linger: How many seconds the resource stays up after the last lease is gone.
         check: Asked before a value that is up is handed to a newcomer; if it returns False or raises, the newcomer gets
             a fresh one.
         overlap: Start a new generation at once while the old one still stops, instead of waiting for it.
-        name: Names the resources in errors, warnings and reprs; by default the class and the attribute.
+        exclusive: Never have two generations at once, as in `SharedResource`.
+        own_thread: Start and stop in a thread of its own, as in `SharedResource`.
+        at_exit: "stop" or "leave" what is up when the process ends, as in `SharedResource`.
+        name: Names the resources in errors, warnings and reprs: a text, or a function of the instance that is called
+            when the name is needed. By default the class and the attribute.
 
     Raises:
-        TypeError: The factory or a hook cannot be called, or the linger is no number.
-        ValueError: The linger is negative or NaN.
+        TypeError: The method, the factory or a hook cannot be called as it will be, or an option has the wrong type.
+        ValueError: An option has no meaning, or `exclusive` is asked for together with `overlap`.
 
     The idea is `functools.cached_property`'s, for something that has an end as well as a beginning.
 
     Example:
+        >>> from collections.abc import Generator
         >>> from refcount import StoppableThread, refcounted_attribute
         >>> class Producer:
-        ...     thread = refcounted_attribute(StoppableThread, start=StoppableThread.start, stop=StoppableThread.stop)
+        ...     def produce(self, stopping) -> None:
+        ...         stopping.wait()
+        ...
+        ...     @refcounted_attribute
+        ...     def thread(self) -> Generator[StoppableThread]:
+        ...         thread = StoppableThread(self.produce)
+        ...         thread.start()
+        ...         yield thread
+        ...         thread.stop()
+        ...
+        ...     ticker = refcounted_attribute(StoppableThread, start=StoppableThread.start, stop=StoppableThread.stop)
         >>> producer = Producer()
         >>> with producer.thread() as first, producer.thread() as second:
         ...     first is second, producer.thread.usecount
@@ -51,57 +92,165 @@ class refcounted_attribute(Generic[T]):  # read like `property`, which it resemb
         <SharedResource Producer.thread, idle, usecount=0>
     """
 
+    @overload
     def __init__(
-        self,
-        factory: Callable[[], T],
+        self: refcounted_attribute[CheckFor[D]],
+        source: None = None,
         /,
         *,
-        start: Callable[[T], object] | None = None,
-        stop: Callable[[T], object] | None = None,
+        check: Callable[[Any], bool] | Callable[[D], bool] | None = None,
+        **options: Unpack[AttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        source: Callable[[], T_co],
+        /,
+        *,
+        start: Callable[[T_co], object] | None = None,
+        stop: Callable[[T_co], object] | None = None,
+        check: Callable[[T_co], bool] | None = None,
+        **options: Unpack[AttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        source: Callable[[Any], Iterator[T_co]],
+        /,
+        *,
+        check: Callable[[T_co], bool] | None = None,
+        **options: Unpack[AttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        source: Callable[[Any], T_co],
+        /,
+        *,
+        start: Callable[[T_co], object] | None = None,
+        stop: Callable[[T_co], object] | None = None,
+        check: Callable[[T_co], bool] | None = None,
+        **options: Unpack[AttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        source: Callable[[Any], T_co],
+        /,
+        *,
+        start: Callable[[Any, T_co], object] | Callable[[T_co], object] | None = None,
+        stop: Callable[[Any, T_co], object],
+        check: Callable[[T_co], bool] | None = None,
+        **options: Unpack[AttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        source: Callable[[Any], T_co],
+        /,
+        *,
+        start: Callable[[Any, T_co], object],
+        stop: Callable[[T_co], object] | None = None,
+        check: Callable[[T_co], bool] | None = None,
+        **options: Unpack[AttributeOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        source: Callable[..., Any] | None = None,
+        /,
+        *,
+        start: Callable[..., object] | None = None,
+        stop: Callable[..., object] | None = None,
         linger: float = 0.0,
-        check: Callable[[T], bool] | None = None,
+        check: Callable[[Any], bool] | None = None,
         overlap: bool = False,
-        name: str | None = None,
+        exclusive: bool = False,
+        own_thread: bool = False,
+        at_exit: Literal["stop", "leave"] = "stop",
+        name: str | Callable[[Any], str] | None = None,
     ) -> None:
-        check_hooks("the factory of a refcounted_attribute", factory, start, stop)
-        check_name("refcounted_attribute", name)
-        self._options: Options[T] = Options(linger, check, overlap)
-        self._lives = lives_of_hooks(factory, start, stop, self._full_name)
-        self.__doc__ = f"A shared resource, each instance's own, made by `{name_of(factory)}`."
-        self._factory = factory
+        check_name("a refcounted_attribute", name, INSTANCE)
+        self._options: Options[Any] = Options(linger, check, overlap, exclusive, own_thread, at_exit)
         self._name = name
-        self._resources: PerInstance[SharedResource[T]] | None = None
+        self._places: PerInstance[Place[T_co]] | None = None
+        if source is not None:
+            self._recipe: Recipe[T_co] | None = Recipe(source, start, stop)
+            self.__doc__ = self._recipe.doc
+        elif start is None and stop is None:
+            self._recipe = None
+        else:
+            raise TypeError("start and stop go with a factory, and this refcounted_attribute has none")
+
+    @overload
+    def __call__(
+        self: refcounted_attribute[CheckFor[object]], source: Callable[[Any], Iterator[V]], /
+    ) -> refcounted_attribute[V]: ...
+    @overload
+    def __call__(self: refcounted_attribute[CheckFor[W]], source: MethodGiving[W, V], /) -> refcounted_attribute[V]: ...
+    def __call__(self: refcounted_attribute[Any], source: Callable[[Any], Any], /) -> refcounted_attribute[Any]:
+        if self._recipe is not None:
+            raise TypeError(f"{self!r} cannot be called: get it from an instance, and call that")
+        made = copy.copy(self)
+        made._recipe = Recipe(source, None, None)
+        made.__doc__ = made._recipe.doc
+        return made
 
     def __set_name__(self, owner: type[object], name: str) -> None:
-        if self._resources is None:  # a second name is another one for the same thing
-            self._resources = PerInstance(self._name or f"{owner.__qualname__}.{name}")
+        if self._recipe is None:
+            raise TypeError(
+                f"{owner.__qualname__}.{name} has nothing to start: write `@refcounted_attribute(...)` above a "
+                "generator method, or hand a factory in"
+            )
+        if self._places is None:  # a second name is another one for the same thing
+            self._places = PerInstance(f"{owner.__qualname__}.{name}", Place)
 
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Self: ...
     @overload
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> SharedResource[T]: ...
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> Self | SharedResource[T]:
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> SharedResource[T_co]: ...
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> Self | SharedResource[T_co]:
         if instance is None:
             return self
-        resources = self._resources
-        if resources is None:
+        if self._places is None:
             raise TypeError(
                 f"{self!r} has no name, since it was assigned after its class was made: assign it in the class body, "
                 "or call its __set_name__(owner, name) first"
             )
-        return resources.get(instance, lambda: new_resource(self._lives, resources.name, self._options))
+        place = self._places.get(instance)
+        return place.find() or self._make(place, instance)
+
+    def _make(self, place: Place[T_co], instance: object) -> SharedResource[T_co]:
+        assert self._recipe is not None  # `__set_name__` has seen to it
+        name = partial(self._name_for, ref(instance)) if callable(self._name) else self._name or self._full_name()
+        lives = self._recipe.lives(instance, name)
+        if not self._recipe.sees_instance:
+            return place.keep(new_resource(lives, name, self._options))
+        return place.keep_weakly(Own(place, lives, name, self._options))
 
     def _full_name(self) -> str:
-        return name_of(self._factory) if self._resources is None else self._resources.name
+        return self._places.name if self._places is not None else self._source_name()
+
+    def _source_name(self) -> str:
+        return "nothing yet" if self._recipe is None else name_of(self._recipe.source)
+
+    def _name_for(self, weak: ref[object]) -> str:
+        instance = weak()
+        return self._full_name() if instance is None else text_of(named(self._name, self._full_name, (instance,)))
+
+    @property
+    def __isabstractmethod__(self) -> bool:
+        return self._recipe is not None and getattr(self._recipe.source, "__isabstractmethod__", False)
 
     # Being a data descriptor, it cannot be hidden by what is in the instance's `__dict__`.
 
     def __set__(self, instance: object, value: Never, /) -> Never:
-        raise AttributeError(f"{self!r} of {instance!r} cannot be set to {value!r}: it is a shared resource")
+        if value is self:  # which a dataclass takes for the default of the field
+            raise AttributeError(f"{self!r} cannot be a field: leave out its annotation, or make that a ClassVar")
+        raise AttributeError(f"{self!r} of {short(instance)} cannot be set to {short(value)}: it is a shared resource")
 
     def __delete__(self, instance: object, /) -> Never:
-        raise AttributeError(f"{self!r} of {instance!r} cannot be deleted: it is a shared resource")
+        raise AttributeError(f"{self!r} of {short(instance)} cannot be deleted: it is a shared resource")
 
     def __repr__(self) -> str:
-        name = "" if self._resources is None else f" {self._resources.name}"
-        return f"<{type(self).__name__}{name} of {name_of(self._factory)}>"
+        name = "" if self._places is None else f" {self._places.name}"
+        return f"<{type(self).__name__}{name} of {self._source_name()}>"

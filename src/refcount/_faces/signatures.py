@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -24,6 +24,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 V = TypeVar("V")
 T_co = TypeVar("T_co", covariant=True)
+V_co = TypeVar("V_co", covariant=True)
+V_contra = TypeVar("V_contra", contravariant=True)
 A_co = TypeVar("A_co", covariant=True)
 B_co = TypeVar("B_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
@@ -73,6 +75,16 @@ if TYPE_CHECKING:  # no Python yet can close a `TypedDict`, and one that is open
 
         check: Callable[[T], bool] | None
         key: Callable[P, Hashable] | None
+
+    class AttributeOptions(TypedDict, total=False, closed=True):
+        """The options for an attribute, less its check."""
+
+        linger: float
+        overlap: bool
+        exclusive: bool
+        own_thread: bool
+        at_exit: Literal["stop", "leave"]
+        name: str | Callable[[Any], str] | None
 
     class PlainOptions(_KeyedOptions, total=False, closed=True):
         """Options that come before what is decorated, without a check and a key."""
@@ -179,6 +191,24 @@ class CheckedKeyedMethodDecorator(Protocol[K, V]):
     def __call__(self, source: Callable[Concatenate[S, K], SupportsEnter[V]], /) -> ResourceMethod[K, V]: ...
     @overload
     def __call__(self, source: Callable[Concatenate[S, K], Iterator[V]], /) -> ResourceMethod[K, V]: ...
+
+
+# What `refcounted_attribute` is when its options come first. A check is bound to what the method gives by a pair of
+# signatures, both of which a method must have: the one is held against the check, the other says what it gives. A
+# lambda checks whatever comes.
+
+
+class CheckFor(Generic[V_contra]):
+    """Stands for the value of an attribute that has no method yet, but a check of a `V`, or none."""
+
+
+class MethodGiving(Protocol[V_co, T_co]):
+    """A generator method whose value is a `V` as well as a `T`."""
+
+    @overload
+    def __call__(self, instance: Never, /) -> Iterator[V_co]: ...
+    @overload
+    def __call__(self, instance: Any, /) -> Iterator[T_co]: ...
 
 
 # What `uses` gives: one class for each number of resources, as no signature says "as many". They only remove the

@@ -80,8 +80,31 @@ def check_function(what: str, thing: object, given: tuple[str, ...] | None = Non
     check_callable(what, thing)
     if not inspect.isclass(thing) and is_asynchronous(function_of(thing)):
         raise TypeError(f"{what} must not be asynchronous, since nobody would wait for it: `{name_of(thing)}` is")
-    if given is not None and not _plainly_takes(thing, len(given)):
-        _check_arguments(what, cast("Callable[..., object]", thing), given)
+    if given is not None:
+        unfit = _misfit(cast("Callable[..., object]", thing), given)
+        if unfit:
+            shown = " and ".join(given) or "nothing"
+            raise TypeError(f"{what} is called with {shown}, and `{name_of(thing)}` takes {unfit}")
+
+
+def takes(thing: Callable[..., object], given: tuple[str, ...]) -> bool:
+    """Return whether `thing` can be called with so many arguments by position, as far as anybody knows."""
+    return not _misfit(thing, given)
+
+
+def _misfit(thing: Callable[..., object], given: tuple[str, ...]) -> str:
+    """Return what `thing` takes instead, and what is wrong; nothing if all is well, or nobody knows."""
+    if _plainly_takes(thing, len(given)):
+        return ""
+    try:
+        signature = inspect.signature(thing)
+    except (ValueError, TypeError):  # of some builtins nobody knows it
+        return ""
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        return f"{signature}: {error}"
+    return ""
 
 
 def _plainly_takes(thing: object, number: int) -> bool:
@@ -91,18 +114,6 @@ def _plainly_takes(thing: object, number: int) -> bool:
     code = thing.__code__
     least = code.co_argcount - len(thing.__defaults__ or ())
     return not code.co_kwonlyargcount and least <= number <= code.co_argcount
-
-
-def _check_arguments(what: str, thing: Callable[..., object], given: tuple[str, ...]) -> None:
-    try:
-        signature = inspect.signature(thing)
-    except (ValueError, TypeError):  # of some builtins nobody knows it
-        return
-    try:
-        signature.bind(*given)
-    except TypeError as error:
-        shown = " and ".join(given) or "nothing"
-        raise TypeError(f"{what} is called with {shown}, and `{name_of(thing)}` takes {signature}: {error}") from None
 
 
 def advises(**instead: str) -> Callable[[_F], _F]:
@@ -135,12 +146,18 @@ def check_hooks(what: str, factory: object, start: object, stop: object, given: 
             check_function(name, hook, (*given, "the value"))
 
 
-def check_name(what: str, name: object) -> None:
-    """Raise `TypeError` unless `name`, the name of `what`, is a string, a function that returns one, or None."""
+def check_name(what: str, name: object, given: tuple[str, ...] | None = None) -> None:
+    """Raise `TypeError` unless `name`, the name of `what`, is a string, a function that returns one, or None.
+
+    Args:
+        what: What has the name.
+        name: What was handed in.
+        given: What a function is going to be called with; None if that is not known.
+    """
     if name is not None and not isinstance(name, str):
         if not callable(name):
             raise TypeError(f"the name of {what} must be a string, or a function that returns one, not {short(name)}")
-        check_function(f"the name of {what}", name)
+        check_function(f"the name of {what}", name, given)
 
 
 def check_integer(what: str, number: object, *, least: int = 0) -> int:

@@ -25,6 +25,20 @@ class WeakValue(weakref.ReferenceType[T]):
     """`discard(values, key)` removes what is dead, and leaves alone what is not."""
 
 
+def how_to_refer_weakly(cls: type) -> str:
+    """Return what is to be done so that there can be weak references to the instances of a class, if anything is."""
+    sized = [base for base in cls.__mro__ if base.__itemsize__]  # those take as much room as their value needs
+    fixed = sized or ([] if cls.__flags__ & _HEAP_TYPE else [cls])
+    if fixed:
+        return f"instances of {fixed[-1].__qualname__} allow no weak references"
+    how = ", by @dataclass(slots=True, weakref_slot=True)" if hasattr(cls, "__dataclass_fields__") else ""
+    return f"add '__weakref__' to its __slots__{how}"
+
+
+_HEAP_TYPE: Final = 1 << 9
+"""The flag of a class that somebody wrote in Python, and whose `__slots__` can be changed."""
+
+
 class _Gone:
     __slots__ = ("__weakref__",)
 
@@ -96,7 +110,7 @@ class PerInstance(Generic[V]):
         except TypeError:
             raise TypeError(
                 f"{self.name} needs weak references to the instances of {type(instance).__qualname__}: "
-                "add '__weakref__' to its __slots__"
+                f"{how_to_refer_weakly(type(instance))}"
             ) from None
         entry.value = make()
         while (found := self.entries.setdefault(key, entry))() is not instance:
