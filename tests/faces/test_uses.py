@@ -4,14 +4,15 @@ import asyncio
 import functools
 import gc
 import inspect
+import itertools
 import typing
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 import pytest
 
-from refcount import Lease, SharedResource, State, refcounted_method, refcounted_resource, uses
+from refcount import Lease, SharedResource, State, refcounted_attribute, refcounted_method, refcounted_resource, uses
 from tests.helpers.interrupting import Every, interrupt_everywhere
 from tests.helpers.shaking import run_threads, shaken
 from tests.helpers.watched import until
@@ -202,18 +203,44 @@ class TestFunctions:
         assert depth(3) == 4
         assert log.lines == ["start a", "stop a"]
 
-    def test_wrong_arguments_leave_nothing_held(self) -> None:
-        """A call that the function refuses, or that gives what is given already, is a TypeError and holds nothing."""
-        resource = Log().resource("a")
+    def test_wrong_arguments_start_nothing(self) -> None:
+        """A call that the function refuses, or that gives what is given already, is refused before anything starts."""
+        log = Log()
+        resource = log.resource("a")
 
         @uses(resource)
         def function(_a: str, x: int) -> int:
             return x
 
         for arguments, keywords in (((), {}), ((1, 2), {}), ((1,), {"_a": "b"})):
-            with pytest.raises(TypeError, match="function"):
+            with pytest.raises(TypeError, match=r"function\(\) .*(missing|too many|unexpected)"):
                 cast("Callable[..., int]", function)(*arguments, **keywords)
-        assert resource.usecount == 0
+        assert log.lines == []
+
+    def test_every_right_call_is_let_through(self) -> None:
+        """However a call is spelled, what Python takes is taken, and what it does not is not."""
+
+        def function(_a: str, x: int, /, y: int = 2, *rest: int, z: int, w: int = 4, **more: int) -> object:
+            return x, y, rest, z, w, more
+
+        def no_keywords(_a: str, x: int, y: int = 2) -> object:
+            return x, y
+
+        log = Log()
+        resource = log.resource("a")
+        for plain in (function, no_keywords):
+            used = untyped(resource)(plain)
+            for number, keywords in itertools.product(range(5), ({}, {"y": 7}, {"z": 8}, {"z": 8, "v": 9}, {"x": 1})):
+                args: tuple[Any, ...] = (*range(number),)
+                try:
+                    expected = cast("Any", plain)("a", *args, **keywords)
+                except TypeError:
+                    log.lines.clear()
+                    with pytest.raises(TypeError):
+                        used(*args, **keywords)
+                    assert log.lines == []
+                else:
+                    assert used(*args, **keywords) == expected
 
     def test_context_managers(self) -> None:
         """Below `@contextmanager`, the leases are held as long as the with-body runs."""
@@ -512,6 +539,128 @@ class TestMethods:
         assert untyped(SHARED)({"a": 1}.setdefault)(2) == 1
 
 
+class Station:
+    """A class whose methods use what each instance has of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.log: list[str] = []
+
+    @refcounted_method
+    def feed(self) -> Generator[str]:
+        self.log.append("feed")
+        yield f"feed of {self.name}"
+        self.log.append("no feed")
+
+    @refcounted_attribute
+    def power(self) -> Generator[str]:
+        self.log.append("power")
+        yield f"power of {self.name}"
+        self.log.append("no power")
+
+    tape = refcounted_attribute(list[str])
+
+    @functools.cached_property
+    def cable(self) -> SharedResource[str]:
+        """Be any other attribute that gives leases."""
+        return SharedResource.of(lambda: f"cable of {self.name}")
+
+    @uses(power, feed, tape, SHARED)
+    def play(self, power: str, feed: str, tape: list[str], shared: str, title: str) -> tuple[str, ...]:
+        self.log.append(title)
+        assert tape == []
+        return power, feed, shared
+
+    @uses(power)
+    def stream(self, power: str, length: int) -> Iterator[str]:
+        for number in range(length):
+            yield f"{number} {power}"
+
+    @uses(feed)
+    async def listen(self, feed: str) -> str:
+        return feed
+
+    @untyped(cable)
+    def connect(self, cable: str) -> str:
+        return cable
+
+
+class Relay(Station):
+    """Overrides what an inherited method uses."""
+
+    @refcounted_attribute
+    def power(self) -> Generator[str]:
+        yield "other power"
+
+
+class TestMembers:
+    """What a method uses of its own class is its instance's."""
+
+    def test_attributes_and_methods(self) -> None:
+        """They are taken and given back in order, each instance's own, and shared with whoever holds them as well."""
+        one, two = Station("one"), Station("two")
+        assert one.play("song") == ("power of one", "feed of one", "a")
+        assert one.log == ["power", "feed", "song", "no feed", "no power"]
+        assert two.log == []
+        with two.power() as power:
+            assert two.play("song")[0] is power
+        assert two.log == ["power", "feed", "song", "no feed", "no power"]
+
+    def test_every_kind_of_function(self) -> None:
+        """Generators hold them until they end, coroutines likewise; and any attribute will do that gives leases."""
+        station = Station("one")
+        assert [*station.stream(2)] == ["0 power of one", "1 power of one"]
+        assert station.log == ["power", "no power"]
+        assert asyncio.run(station.listen()) == "feed of one"
+        assert station.connect() == "cable of one"
+        assert Station.play(station, "song")[0] == "power of one"
+
+    def test_a_subclass_overrides_what_is_used(self) -> None:
+        """The name counts, as in any method."""
+        assert Relay("relay").play("song")[0] == "other power"
+        assert [*Relay("relay").stream(1)] == ["0 other power"]
+
+    def test_of_another_class(self) -> None:
+        """What the instance's class has not is refused at the call, by name, with nothing held."""
+        log = Log()
+
+        class Stranger:
+            @uses(log.resource("a"), Station.power)
+            def play(self, a: str, power: str) -> str:
+                return a + power
+
+        with pytest.raises(TypeError, match=r"uses <.*Station\.power>, which <class '.*Stranger'> has not"):
+            Stranger().play()
+        assert log.lines == []
+
+    def test_where_there_is_no_instance(self) -> None:
+        """A function, or a method that calls its instance something else, is told so when it is decorated."""
+        for member in (Station.power, Station.feed):
+            with pytest.raises(
+                TypeError, match=r"upper cannot use <.* Station\..*>, which only an instance has: a method can"
+            ):
+                untyped(member)(upper)
+
+    def test_that_needs_arguments(self) -> None:
+        """A method that takes more than its instance is refused, by name."""
+
+        class Needy:
+            @refcounted_method
+            def feed(self, topic: str) -> Generator[str]:
+                yield topic
+
+        with pytest.raises(TypeError, match=r"uses cannot call .*Needy\.feed without arguments: .*'topic'"):
+            untyped(Needy.feed)
+
+    def test_wrong_arguments_start_nothing(self) -> None:
+        """Neither does a call without its instance."""
+        station = Station("one")
+        for arguments in ((), (station,), (station, "song", "more")):
+            with pytest.raises(TypeError, match=r"Station\.play\(\) "):
+                cast("Any", Station.play)(*arguments)
+        assert station.log == []
+
+
 class TestMetadata:
     """The decorated function looks like the function, but for the parameters that are filled in."""
 
@@ -660,6 +809,12 @@ class TestBadInput:
         for thing in (3, None, "camera", SharedResource):
             with pytest.raises(TypeError, match=f"takes resources, not {thing!r}"):
                 untyped(SHARED, thing)
+
+        def method(self: object) -> Generator[object]:
+            yield self
+
+        with pytest.raises(TypeError, match=r"method is no resource: decorate it with @refcounted_method"):
+            untyped(method)
         for function in (undecorated, coroutine):
             with pytest.raises(TypeError, match=rf"{function.__name__} is no resource: decorate it with @refcounted"):
                 untyped(function)

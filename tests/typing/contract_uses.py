@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from functools import partial
 from typing import Any, assert_type
 
-from refcount import Lease, SharedResource, refcounted_method, refcounted_resource, uses
+from refcount import Lease, SharedResource, refcounted_attribute, refcounted_method, refcounted_resource, uses
 
 
 class Conn:
@@ -40,6 +40,33 @@ class Producer:
     def feed(self) -> Generator[Conn]:
         """Need no argument once it is bound."""
         yield Conn()
+
+    @refcounted_method
+    def channel(self, topic: str) -> Generator[Conn]:
+        """Need one."""
+        yield Conn()
+
+    store = refcounted_attribute(Cache)
+
+    @refcounted_attribute
+    def session(self) -> Generator[Conn]:
+        """See the instance."""
+        yield Conn()
+
+    @uses(feed, store)
+    def both(self, conn: Conn, store: Cache, x: int) -> str:
+        """Take the values of a method and of an attribute of its own class."""
+        return f"{conn}{store}{x}"
+
+    @uses(session)
+    def generated(self, conn: Conn) -> Iterator[str]:
+        """Take the value of an attribute that sees the instance."""
+        yield f"{conn}"
+
+    @uses(lambda: table("rights"), session)
+    async def later(self, first: Conn, second: Conn, x: int) -> str:
+        """Take a value of each kind."""
+        return f"{first}{second}{x}"
 
 
 cache = SharedResource.of(Cache)
@@ -160,6 +187,10 @@ async def what_is_inferred() -> None:
     assert_type(async_generator(1), AsyncGenerator[str, None])
     items: AsyncIterator[str] = async_generator(1)
     await anext(items)
+    producer = Producer()
+    assert_type(producer.both(1), str)
+    assert_type(producer.generated(), Iterator[str])
+    assert_type(await producer.later(1), str)
     owner = Owner()
     assert_type(owner.method(1), str)
     assert_type(Owner.method(owner, 1), str)
@@ -189,6 +220,10 @@ def wrong_value(store: Cache) -> None:
     """Take something else than a connection."""
 
 
+def wrong_method(self: Producer, conn: Conn) -> None:
+    """Take a connection, whatever it is decorated with."""
+
+
 def wrong_order(store: Cache, conn: Conn) -> None:
     """Take the two the other way round."""
 
@@ -206,7 +241,8 @@ uses(db, cache)(wrong_order)  # type: ignore[arg-type]  # the resources stand in
 uses(db)(too_short)  # type: ignore[arg-type]  # there is no parameter for the value
 uses(db)(by_keyword)  # type: ignore[arg-type]  # values are given by position
 uses(table)  # type: ignore[arg-type]  # it needs a name: `table.resource("users")`
-uses(Producer.feed)  # type: ignore[call-overload]  # it needs the instance
+uses(Producer.store)(wrong_method)  # type: ignore[arg-type]  # its value is no `Conn`
+uses(Producer.channel)  # type: ignore[arg-type]  # it needs a topic
 uses(db())  # type: ignore[call-overload]  # a lease instead of the resource
 uses(Conn)  # type: ignore[arg-type]  # a class is no resource
 uses(lambda: 3)  # type: ignore[arg-type, return-value]  # what it gives is no lease
@@ -250,6 +286,15 @@ class Pool(Conn):
     def borrow(self, conn: Conn, x: int) -> str:
         """Get the value second, whatever the types say."""
         return f"{self}{conn}{x}"
+
+
+# Nor can they tell a function that is called with what only an instance has; when it is decorated it is refused.
+
+
+@uses(Producer.feed)
+def no_method(conn: Conn, x: int) -> int:
+    """Have no instance."""
+    return x
 
 
 def the_hole() -> None:

@@ -16,7 +16,7 @@ from refcount._support.checks import (
     check_hooks,
     function_of,
     is_manager_function,
-    takes,
+    misfit,
 )
 from refcount._support.naming import Name, name_of, short
 from refcount._support.weak import NOBODY, WeakValue
@@ -59,12 +59,12 @@ class Recipe(Generic[T]):
         _refuse_unfit(source, hooked=start is not None or stop is not None)
         self.source: Callable[..., Any] = source
         self._generates = _generates(source)
-        of_instance = self._generates or not takes(source, ())
+        of_instance = self._generates or bool(misfit(source, ()))
         what = "method" if self._generates else "factory"
         check_hooks(f"the {what} of a refcounted_attribute", source, None, None, INSTANCE if of_instance else ())
         self._parts: list[Part] = [(source, of_instance), _hook("start", start), _hook("stop", stop)]
         self.sees_instance: bool = any(sees for _, sees in self._parts)
-        written = source.__doc__ if of_instance and not inspect.isclass(source) else None
+        written = source.__doc__ if of_instance and inspect.isroutine(source) else None
         self.doc: str = written or f"A shared resource, each instance's own, made by `{name_of(source)}`."
 
     def lives(self, instance: object, name: Name) -> Callable[[], Life[T]]:
@@ -106,7 +106,7 @@ def _hook(what: str, function: Callable[..., Any] | None) -> Part:
     if function is None:
         return None, False
     check_callable(what, function)
-    of_instance = not takes(function, VALUE) and takes(function, INSTANCE + VALUE)
+    of_instance = bool(misfit(function, VALUE)) and not misfit(function, INSTANCE + VALUE)
     check_function(what, function, INSTANCE + VALUE if of_instance else VALUE)
     return function, of_instance
 

@@ -7,15 +7,16 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, suppress
 from functools import wraps
-from inspect import Parameter
+from inspect import Parameter, Signature
 from types import FunctionType, TracebackType
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast, overload
 
 from refcount._core.lease import Lease
 from refcount._core.shared import SharedResource
+from refcount._faces.attributes import refcounted_attribute
 from refcount._faces.signatures import Uses1, Uses2, Uses3, Uses4, Uses5
-from refcount._support.checks import check_callable, function_of, is_manager_function
-from refcount._support.naming import name_of, public
+from refcount._support.checks import check_callable, function_of, is_manager_function, misfit
+from refcount._support.naming import name_of, public, short
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -31,45 +32,39 @@ OWNERS = ("self", "cls", "_self", "_cls", "mcs", "mcls")
 
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
-Source = Callable[[], Lease[object]]
-
-# `Any`, since it depends on the kind of the function, which only `inspect` tells, how what its call gives is used.
+# `Any`, since it depends on the kind of the function, which only `inspect` tells, how what its call gives is used; and
+# since nobody can tell what a descriptor gives.
 Function = Callable[..., Any]
 
+if TYPE_CHECKING:
+    from refcount._faces.methods import ResourceMethod
+
+    Source = Callable[[], Lease[A]] | refcounted_attribute[A] | ResourceMethod[[], A]
+
 
 @overload
-def uses(a: Callable[[], Lease[A]], /) -> Uses1[A]: ...
+def uses(a: Source[A], /) -> Uses1[A]: ...
 @overload
-def uses(a: Callable[[], Lease[A]], b: Callable[[], Lease[B]], /) -> Uses2[A, B]: ...
+def uses(a: Source[A], b: Source[B], /) -> Uses2[A, B]: ...
 @overload
-def uses(a: Callable[[], Lease[A]], b: Callable[[], Lease[B]], c: Callable[[], Lease[C]], /) -> Uses3[A, B, C]: ...
+def uses(a: Source[A], b: Source[B], c: Source[C], /) -> Uses3[A, B, C]: ...
 @overload
-def uses(
-    a: Callable[[], Lease[A]],
-    b: Callable[[], Lease[B]],
-    c: Callable[[], Lease[C]],
-    d: Callable[[], Lease[D]],
-    /,
-) -> Uses4[A, B, C, D]: ...
+def uses(a: Source[A], b: Source[B], c: Source[C], d: Source[D], /) -> Uses4[A, B, C, D]: ...
 @overload
-def uses(
-    a: Callable[[], Lease[A]],
-    b: Callable[[], Lease[B]],
-    c: Callable[[], Lease[C]],
-    d: Callable[[], Lease[D]],
-    e: Callable[[], Lease[E]],
-    /,
-) -> Uses5[A, B, C, D, E]: ...
+def uses(a: Source[A], b: Source[B], c: Source[C], d: Source[D], e: Source[E], /) -> Uses5[A, B, C, D, E]: ...
 @public
-def uses(*resources: Source) -> Callable[[Function], Function]:
+def uses(*resources: Source[Any]) -> Callable[[Function], Function]:
     """Decorate a function so that it holds leases while it runs, and gets their values as its first arguments.
 
-    Callers do not pass these arguments, and the function's signature does not show them. The leases are taken in order
-    and given back in reverse order when the function ends, however it ends.
+    Callers do not pass these arguments, and the function's signature does not show them. What they do pass is looked at
+    before anything starts. The leases are taken in order and given back in reverse order when the function ends,
+    however it ends.
 
     - A method gets the values after its first parameter, which is what makes it one: it is called `self` or `cls`
       (or `_self`, `_cls`, `mcs`, `mcls`). Whatever else the first parameter is called, it gets the first value. Types
       cannot tell one from the other: checkers let the values come second in a function as well.
+    - A method may use a `refcounted_attribute` or a `refcounted_method` of its class, written above it: by name, on the
+      instance that it is called on, so that a subclass may override that.
     - `@staticmethod` and `@classmethod` go above `@uses(...)`, as do `@contextmanager` and `@refcounted_resource`.
     - A generator holds its leases from the first `next()` until it ends, raises or is closed, and takes none if it is
       never started. So does an asynchronous one; if it is left early, close it with `aclose()`, as any other.
@@ -79,9 +74,10 @@ def uses(*resources: Source) -> Callable[[Function], Function]:
     - Of a function with `**kwargs`, mypy wants to be told that the values come by position: write `conn, /, **kwargs`.
 
     Args:
-        *resources: One to five shared resources, decorated functions that need no arguments, or anything else that
-            gives a lease when called. Of a function that needs some, give the resource behind a call, as in
-            `camera.resource(0)`, or a call to be made each time, as in `functools.partial(camera, 0)`.
+        *resources: One to five shared resources, decorated functions that need no arguments, attributes or methods of
+            the same class, or anything else that gives a lease when called. Of a function that needs some, give the
+            resource behind a call, as in `camera.resource(0)`, or a call to be made each time, as in
+            `functools.partial(camera, 0)`.
 
     Raises:
         TypeError: There are no resources, or more than five; one of them is no resource, or cannot be called without
@@ -110,14 +106,82 @@ def uses(*resources: Source) -> Callable[[Function], Function]:
     return decorate
 
 
+class Injection:
+    """What calls of one function are given.
+
+    Args:
+        function: The function.
+        resources: What it uses.
+
+    Attributes:
+        signature: The function's, less the parameters that are filled in.
+    """
+
+    def __init__(self, function: Function, resources: tuple[Source[Any], ...]) -> None:
+        signature = _signature(function)
+        parameters = [*signature.parameters.values()]
+        self._place = int(bool(parameters) and parameters[0].name in OWNERS)
+        filled = _filled(function, parameters, self._place, resources)
+        self.signature: Signature = signature.replace(parameters=[it for it in parameters if it.name not in filled])
+        self._fits = _numbers(self.signature)
+        self._function = function
+        self._resources = resources
+        self._names: dict[int, str] = {}
+        for resource in resources:
+            if _is_member(resource) and not self._place:
+                raise TypeError(
+                    f"{name_of(function)} cannot use {_name(resource)}, which only an instance has: "
+                    "a method can, whose first parameter is called self"
+                )
+
+    def leases(self, args: tuple[object, ...], kwargs: dict[str, object]) -> list[Lease[object]]:
+        """Return the leases of a call, none of which is held yet.
+
+        Raises:
+            TypeError: The function takes no such arguments, or one of the resources gives no lease.
+        """
+        if kwargs or len(args) not in self._fits:
+            try:
+                self.signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{name_of(self._function)}() {error}") from None
+        return [self._lease(resource, args) for resource in self._resources]
+
+    def filled(self, values: list[object], args: tuple[object, ...]) -> tuple[object, ...]:
+        """Return the arguments by position with the values among them."""
+        return (*args[: self._place], *values, *args[self._place :])
+
+    def _lease(self, resource: object, args: tuple[object, ...]) -> Lease[object]:
+        found: Callable[[], object] = self._on(args[0], resource) if _is_member(resource) else cast("Any", resource)
+        lease = found()
+        if not _is_lease(lease):
+            raise TypeError(f"{name_of(self._function)} uses {_name(resource)}, which gave no lease but {short(lease)}")
+        return lease
+
+    def _on(self, owner: object, member: object) -> Any:
+        """Return what stands on `owner` where its class, or a base of that, has `member`."""
+        name = self._names.get(id(member)) or _name_in(type(owner), member)
+        if name is None:
+            raise TypeError(f"{name_of(self._function)} uses {_name(member)}, which {type(owner)!r} has not")
+        self._names[id(member)] = name
+        return getattr(owner, name)
+
+
+def _is_lease(thing: object) -> TypeGuard[Lease[object]]:
+    return isinstance(thing, Lease)
+
+
 class Holding:
-    """Leases on several resources: all of them or none, given back in reverse order."""
+    """Leases on several resources: all of them or none, given back in reverse order.
+
+    Args:
+        leases: Not held yet; all are made before any is held, so that whatever happens is answered by releasing all.
+    """
 
     __slots__ = ("_leases",)
 
-    def __init__(self, resources: tuple[Source, ...], function: Function) -> None:
-        # All are made before any is held, so that whatever happens is answered by releasing all.
-        self._leases = [_lease(resource, function) for resource in resources]
+    def __init__(self, leases: list[Lease[object]]) -> None:
+        self._leases = leases
 
     def __enter__(self) -> list[object]:
         try:
@@ -132,17 +196,6 @@ class Holding:
         _release(self._leases)
 
 
-def _lease(resource: Source, function: Function) -> Lease[object]:
-    lease = resource()
-    if not _is_lease(lease):
-        raise TypeError(f"{name_of(function)} uses {_name(resource)}, which gave no lease but {lease!r}")
-    return lease
-
-
-def _is_lease(thing: object) -> bool:
-    return isinstance(thing, Lease)
-
-
 def _release(leases: list[Lease[object]]) -> None:
     """Give back all `leases`, the last one first, even if the stops of some raise."""
     if leases:
@@ -152,18 +205,15 @@ def _release(leases: list[Lease[object]]) -> None:
             _release(leases[:-1])
 
 
-def _inject(function: Function, resources: tuple[Source, ...]) -> Function:
+def _inject(function: Function, resources: tuple[Source[Any], ...]) -> Function:
     """Return what calls `function` with the values of `resources`, and looks like it but for their parameters."""
     _refuse_no_function(function)
-    parameters = _parameters(function)
-    place = int(bool(parameters) and parameters[0].name in OWNERS)
-    filled = _filled(function, parameters, place, resources)
-    injected = wraps(function)(_wrapper(function, resources, place))
-    vars(injected)["__signature__"] = inspect.signature(function).replace(
-        parameters=[parameter for parameter in parameters if parameter.name not in filled]
-    )
+    injection = Injection(function, resources)
+    injected = wraps(function)(_wrapper(function, injection))
+    vars(injected)["__signature__"] = injection.signature
     hints: dict[str, object] = getattr(function, "__annotations__", {})
-    injected.__annotations__ = {name: hint for name, hint in hints.items() if name not in filled}
+    shown = {"return", *injection.signature.parameters}
+    injected.__annotations__ = {name: hint for name, hint in hints.items() if name in shown}
     return injected
 
 
@@ -187,27 +237,25 @@ def _refuse_no_function(thing: object) -> None:
         )
 
 
-def _wrapper(function: Function, resources: tuple[Source, ...], place: int) -> Function:
+def _wrapper(function: Function, injection: Injection) -> Function:
     """Return a function of the same kind as `function`, so that `inspect` tells the truth about it."""
-
-    def filled(values: list[object], args: tuple[object, ...]) -> tuple[object, ...]:
-        return (*args[:place], *values, *args[place:])
+    leases, filled = injection.leases, injection.filled
 
     def call(*args: object, **kwargs: object) -> object:
-        with Holding(resources, function) as values:
+        with Holding(leases(args, kwargs)) as values:
             return function(*filled(values, args), **kwargs)
 
     def generate(*args: object, **kwargs: object) -> Generator[object, object, object]:
-        with Holding(resources, function) as values:
+        with Holding(leases(args, kwargs)) as values:
             source: Generator[object, object, object] = function(*filled(values, args), **kwargs)
             return (yield from source)
 
     async def run(*args: object, **kwargs: object) -> object:
-        with Holding(resources, function) as values:
+        with Holding(leases(args, kwargs)) as values:
             return await function(*filled(values, args), **kwargs)
 
     async def generate_async(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
-        with Holding(resources, function) as values:
+        with Holding(leases(args, kwargs)) as values:
             generator: AsyncGenerator[object, object] = function(*filled(values, args), **kwargs)
             async with aclosing(generator) as source:
                 with suppress(StopAsyncIteration):
@@ -230,16 +278,30 @@ def _wrapper(function: Function, resources: tuple[Source, ...], place: int) -> F
     return generate if inspect.isgeneratorfunction(kind) else call
 
 
-def _parameters(function: Function) -> list[Parameter]:
+def _signature(function: Function) -> Signature:
     try:
-        return list(inspect.signature(function).parameters.values())
+        return inspect.signature(function)
     except ValueError:
         raise TypeError(
             f"uses cannot see the parameters of {name_of(function)}: decorate a function that calls it"
         ) from None
 
 
-def _filled(function: Function, parameters: list[Parameter], place: int, resources: tuple[Source, ...]) -> set[str]:
+def _numbers(signature: Signature) -> range:
+    """Return how many arguments by position are good, whatever they are, for a call without any by keyword."""
+    parameters = signature.parameters.values()
+    needed = [it for it in parameters if it.default is Parameter.empty and it.kind is not Parameter.VAR_KEYWORD]
+    if any(it.kind is Parameter.KEYWORD_ONLY for it in needed):
+        return range(0)
+    least = sum(it.kind in POSITIONAL for it in needed)
+    if any(it.kind is Parameter.VAR_POSITIONAL for it in parameters):
+        return range(least, sys.maxsize)
+    return range(least, 1 + sum(it.kind in POSITIONAL for it in parameters))
+
+
+def _filled(
+    function: Function, parameters: list[Parameter], place: int, resources: tuple[Source[Any], ...]
+) -> set[str]:
     """Return the names of the parameters that get the values; raise `TypeError` if there are not enough."""
     positional = [parameter.name for parameter in parameters if parameter.kind in POSITIONAL][place:]
     missing = resources[len(positional) :]
@@ -249,7 +311,7 @@ def _filled(function: Function, parameters: list[Parameter], place: int, resourc
     return set(positional[: len(resources)])
 
 
-def _refuse_unfit(resource: Source) -> None:
+def _refuse_unfit(resource: object) -> None:
     """Raise `TypeError` unless `resource` can be called for a lease, as far as that can be seen without calling it."""
     if isinstance(resource, SharedResource):
         return
@@ -258,16 +320,28 @@ def _refuse_unfit(resource: Source) -> None:
         or inspect.iscoroutinefunction(resource)
         or inspect.isasyncgenfunction(resource)
     ):
-        raise TypeError(f"{name_of(resource)} is no resource: decorate it with @refcounted_resource")
-    if isinstance(resource, type) or not callable(resource):
-        raise TypeError(f"uses takes resources, not {resource!r}")
-    try:
-        inspect.signature(resource).bind()
-    except ValueError:  # it shows no signature
-        pass
-    except TypeError as error:
-        raise TypeError(f"uses cannot call {name_of(resource)} without arguments: {error}") from None
+        decorator = "refcounted_method" if resource.__code__.co_varnames[:1] == ("self",) else "refcounted_resource"
+        raise TypeError(f"{name_of(resource)} is no resource: decorate it with @{decorator}")
+    of_instance = _is_member(resource)
+    if isinstance(resource, type) or not (callable(resource) or of_instance):
+        raise TypeError(f"uses takes resources, not {short(resource)}")
+    unfit = misfit(resource, ("self",) if of_instance else ())
+    if unfit and not isinstance(resource, refcounted_attribute):
+        raise TypeError(f"uses cannot call {name_of(resource)} without arguments: it takes {unfit}")
 
 
-def _name(resource: Source) -> str:
-    return resource.name if isinstance(resource, SharedResource) else name_of(resource)
+def _is_member(resource: object) -> bool:
+    """Return whether it is what a class has for its instances: an attribute or a method with resources of its own."""
+    kind = type(resource)
+    return kind is property or (hasattr(kind, "__get__") and hasattr(kind, "__set_name__"))
+
+
+def _name_in(cls: type, member: object) -> str | None:
+    """Return the name under which a class, or a base of it, has a member."""
+    return next((name for base in cls.__mro__ for name, value in vars(base).items() if value is member), None)
+
+
+def _name(resource: object) -> str:
+    if isinstance(resource, SharedResource):
+        return resource.name
+    return repr(resource) if _is_member(resource) else name_of(resource)

@@ -81,23 +81,21 @@ def check_function(what: str, thing: object, given: tuple[str, ...] | None = Non
     if not inspect.isclass(thing) and is_asynchronous(function_of(thing)):
         raise TypeError(f"{what} must not be asynchronous, since nobody would wait for it: `{name_of(thing)}` is")
     if given is not None:
-        unfit = _misfit(cast("Callable[..., object]", thing), given)
+        unfit = misfit(thing, given)
         if unfit:
             shown = " and ".join(given) or "nothing"
             raise TypeError(f"{what} is called with {shown}, and `{name_of(thing)}` takes {unfit}")
 
 
-def takes(thing: Callable[..., object], given: tuple[str, ...]) -> bool:
-    """Return whether `thing` can be called with so many arguments by position, as far as anybody knows."""
-    return not _misfit(thing, given)
+def misfit(thing: object, given: tuple[str, ...]) -> str:
+    """Return what is wrong with calling `thing` with so many arguments by position; nothing if all is well.
 
-
-def _misfit(thing: Callable[..., object], given: tuple[str, ...]) -> str:
-    """Return what `thing` takes instead, and what is wrong; nothing if all is well, or nobody knows."""
+    Says what it takes, and what is wrong with that; nothing if nobody knows.
+    """
     if _plainly_takes(thing, len(given)):
         return ""
     try:
-        signature = inspect.signature(thing)
+        signature = inspect.signature(cast("Callable[..., object]", thing))
     except (ValueError, TypeError):  # of some builtins nobody knows it
         return ""
     try:
