@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Set
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Generator, Iterable, Iterator, Set
+from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
 from typing import Any, Generic, TypeGuard, TypeVar
@@ -14,9 +14,9 @@ from refcount._core.clock import clocks
 from refcount._core.lease import Lease
 from refcount._core.shared import SharedResource
 from refcount._errors import ReleasedError
-from refcount._faces.tracked import tracked
+from refcount._faces.declarations import Declaration
 from refcount._support.naming import public
-from refcount._support.reporting import note, report
+from refcount._support.reporting import report
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -121,66 +121,6 @@ class Demand(IdentitySet[T_co], Generic[T_co, V_co]):
 
     def __repr__(self) -> str:
         return f"<Demand {self._name}, usecount={self.usecount}>"
-
-
-class Declaration(Generic[T, V]):
-    """What a `demand` says: which instances have it, and what is done while there are any.
-
-    Args:
-        name: Names it in errors.
-        needs: Tells whether an instance demands.
-        acquire: Called with the manager when the first instance comes to demand.
-        release: Called with the manager when none demands any more.
-        resource: Opens what is held meanwhile.
-
-    Attributes:
-        hooked: Whether anything is done.
-    """
-
-    __slots__ = ("acquire", "hooked", "name", "needs", "release", "resource")
-
-    def __init__(
-        self,
-        name: str,
-        needs: Callable[[T], bool],
-        acquire: Callable[[Any], object] | None,
-        release: Callable[[Any], object] | None,
-        resource: Callable[[], AbstractContextManager[V]] | None,
-    ) -> None:
-        self.name: str = name
-        self.needs: Callable[[T], bool] = needs
-        self.acquire: Callable[[Any], object] | None = acquire
-        self.release: Callable[[Any], object] | None = release
-        self.resource: Callable[[], AbstractContextManager[V]] | None = resource
-        self.hooked: bool = acquire is not None or release is not None or resource is not None
-
-    def note(self, error: Exception, instance: T) -> None:
-        """Let `error` say on whose account it was raised: once, for several threads may share it."""
-        mine = f"in {self.name}, on account of "
-        # The shared resource behind the hooks is called like the demand, and is none that a reader has heard of.
-        ours = f"while starting {self.name}, ", f"while stopping {self.name}, "
-        with suppress(Exception):  # notes are a courtesy
-            notes: list[str] = getattr(error, "__notes__", [])
-            notes[:] = [text for text in notes if not text.startswith(ours)]
-            if not any(text.startswith(mine) for text in notes):
-                note(error, f"{mine}{instance!r}")
-
-
-def needs_attribute(name: str) -> Callable[[object], bool]:
-    """Return what tells whether an instance has an attribute of that name, and it is neither None nor False."""
-    if not name.isidentifier():
-        raise ValueError(f"what tells whether an instance demands must be the name of an attribute, not {name!r}")
-
-    def needs(instance: object) -> bool:
-        value: object = getattr(instance, name, None)
-        if isinstance(value, tracked):
-            raise TypeError(
-                f"{value!r} of {instance!r} is no value: @dataclass(slots=True) has put a slot in the place of what "
-                "tells of its changes, so leave slots=True out"
-            )
-        return value is not None and value is not False
-
-    return needs
 
 
 class DemandHooks(Generic[T, V]):

@@ -13,7 +13,8 @@ from threading import get_ident
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 from weakref import WeakSet
 
-from refcount._faces.demands import Declaration, DemandLeases
+from refcount._faces.declarations import Declaration
+from refcount._faces.demands import DemandLeases
 from refcount._faces.tracked import is_tracked, raise_worst, watch
 from refcount._support.reporting import report
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Never, Protocol, Self, TypeAlias, TypeGuard, TypeVar, overload
-from weakref import ref
+from typing import Any, ClassVar, Generic, Never, Protocol, Self, TypeGuard, TypeVar, overload
 
-from refcount._faces.demands import Declaration, Demand, needs_attribute
+from refcount._faces.declarations import Declaration
+from refcount._faces.demands import Demand
 from refcount._faces.instances import ManagedInstances, hooked
-from refcount._support.checks import check_callable
-from refcount._support.naming import name_of, public
+from refcount._support.naming import public
 from refcount._support.reporting import report
 
 T = TypeVar("T")
@@ -34,10 +32,6 @@ class Managing(Protocol[T_co]):
 
     @property
     def instances(self) -> tuple[T_co, ...]: ...
-
-
-Place: TypeAlias = "tuple[Mapping[str, object], str, demand[Any, Any]]"
-"""Where a demand was found: in the attributes of a class, and under which name."""
 
 
 @public
@@ -136,22 +130,17 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
         release: Callable[[Any], object] | None = None,
         resource: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
-        if isinstance(needed_by, str):
-            name, needs = needed_by, needs_attribute(needed_by)
-        else:
-            name, needs = name_of(needed_by), needed_by
-        check_callable("what tells whether an instance demands", needs)
-        for what, hook in (("acquire", acquire), ("release", release), ("resource", resource)):
-            if hook is not None:
-                check_callable(what, hook)
-        self._declaration: Declaration[Any, Any] = Declaration(name, needs, acquire, release, resource)
-        self.__doc__ = f"The managed instances that demand it, as `{name}` tells: a live, read-only set."
-        # Called with the dead reference, this is `pop(key, default)`.
-        _nowhere[id(self)] = ref(self, partial(_nowhere.pop, id(self)))
+        self._declaration: Declaration[Any, Any] = Declaration(needed_by, acquire, release, resource)
+        self.__doc__ = (
+            f"The managed instances that demand it, as `{self._declaration.name}` tells: a live, read-only set."
+        )
+        self._named = False
 
     def __set_name__(self, owner: type[object], name: str) -> None:
+        global _named
         self._declaration.name = f"{owner.__qualname__}.{name}"
-        _nowhere.pop(id(self), None)
+        self._named = True
+        _named += 1
 
     @overload
     def __get__(self, instance: None, owner: type[InstanceManager[Any]], /) -> Self: ...
@@ -220,8 +209,8 @@ class InstanceManager(Generic[T]):
     _instances: ManagedInstances[T] | None = None
     """None until `__init__` has run, which a subclass may forget to call."""
 
-    _declared: ClassVar[tuple[object, int, list[Place], list[Declaration[Any, Any]]]] = None, 0, [], []
-    """The class that was looked at, how many demands were late then, where its demands are, and what they say."""
+    _declared: ClassVar[tuple[object, int, list[Declaration[Any, Any]]]] = None, 0, []
+    """The class that was looked at, how many demands had a name then, and what its own say."""
 
     _demands: Mapping[demand[Any, Any], Demand[T, Any]] = MappingProxyType({})
     """The demands that were asked for on this manager."""
@@ -256,8 +245,12 @@ class InstanceManager(Generic[T]):
                 # Each of the two is one step, so that all threads get the same object.
                 demands: dict[demand[Any, Any], Demand[T, Any]] = vars(self).setdefault("_demands", {})
                 return demands.setdefault(declared, Demand(declaration.name, members, leases))
-        _declare(type(self))  # if it had a class before this one, nothing has told that this one has it
-        raise TypeError(f"{declared!r} was assigned to its class after {self!r} was made")
+        raise TypeError(
+            f"{declared!r} was assigned to its class after {self!r} was made"
+            if declared._named  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+            else f"{declared!r} has no name, since it was assigned after its class was made: assign it in the class "
+            "body, or call its __set_name__(owner, name) first"
+        )
 
     def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
         raise TypeError(
@@ -354,39 +347,22 @@ class InstanceManager(Generic[T]):
             raise ValueError(f"{instance!r} is not managed by {type(self).__qualname__}")
 
 
-# The demands of a class are found once. Nothing tells when a class gets another attribute; but a demand that was not
-# made in the body of a class is on no class yet, and as long as there is such a one, every class is looked at again.
+# The demands of a class are found once, and once more when any demand has got a name since: it may be one of the class.
 
-_nowhere: dict[int, ref[demand[Any, Any]]] = {}
-"""The demands that were found on no class, by their id."""
-
-_late = 0
-"""How many were found on a class that existed before them."""
+_named = 0
+"""How many demands have got a name."""
 
 
 def _declared_by(manager: type[InstanceManager[Any]]) -> list[Declaration[Any, Any]]:
-    """Return what the demands of a class say, inherited ones first."""
-    cls, late, places, declarations = manager._declared  # pyright: ignore[reportPrivateUsage]  # the two are one thing
-    if cls is not manager or late != _late or _nowhere:
-        return _declare(manager)
-    for attributes, name, it in places:
-        if attributes.get(name) is not it:
-            return _declare(manager)
-    return declarations
-
-
-def _declare(manager: type[InstanceManager[Any]]) -> list[Declaration[Any, Any]]:
-    """Find the demands of a class; what a subclass has overridden is none."""
-    global _late
-    places: dict[demand[Any, Any], Place] = {}
-    owners = {name: vars(owner) for owner in reversed(manager.__mro__) for name in vars(owner)}
-    for name, attributes in owners.items():
-        value = attributes[name]
-        if _is_demand(value):
-            places.setdefault(value, (attributes, name, value))
-            _late += _nowhere.pop(id(value), None) is not None
-    declarations = [it._declaration for it in places]  # pyright: ignore[reportPrivateUsage]  # the two are one thing
-    manager._declared = manager, _late, [*places.values()], declarations  # pyright: ignore[reportPrivateUsage]
+    """Return what the demands of a class say, inherited ones first; what a subclass has overridden is none."""
+    cls, named, declarations = manager._declared  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+    if cls is manager and named == _named:
+        return declarations
+    owners = {name: owner for owner in reversed(manager.__mro__) for name in vars(owner)}
+    values = [vars(owner)[name] for name, owner in owners.items()]
+    found = dict.fromkeys(value for value in values if _is_demand(value) and value._named)  # pyright: ignore[reportPrivateUsage]  # the same
+    declarations = [it._declaration for it in found]  # pyright: ignore[reportPrivateUsage]  # the same
+    manager._declared = manager, _named, declarations  # pyright: ignore[reportPrivateUsage]  # the same
     return declarations
 
 
