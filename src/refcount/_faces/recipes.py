@@ -18,6 +18,7 @@ from refcount._support.checks import (
     is_manager_function,
     misfit,
 )
+from refcount._support.members import is_member
 from refcount._support.naming import Name, name_of, short
 from refcount._support.weak import NOBODY, WeakValue
 
@@ -86,7 +87,7 @@ def _refuse_unfit(source: object, *, hooked: bool) -> None:
     kind = type(source)
     if kind is staticmethod or kind is classmethod:
         raise TypeError(f"refcounted_attribute needs the function itself, not a {kind.__name__}: `{name_of(source)}`")
-    if hasattr(kind, "__set_name__"):  # made for a class, and not to be called
+    if is_member(source):
         raise TypeError(
             f"the factory of a refcounted_attribute must make the value: {short(source)} is an attribute already"
         )

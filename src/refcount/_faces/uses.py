@@ -16,6 +16,7 @@ from refcount._core.shared import SharedResource
 from refcount._faces.attributes import refcounted_attribute
 from refcount._faces.signatures import Uses1, Uses2, Uses3, Uses4, Uses5
 from refcount._support.checks import check_callable, function_of, is_manager_function, misfit
+from refcount._support.members import Member, is_member
 from refcount._support.naming import name_of, public, short
 
 A = TypeVar("A")
@@ -126,9 +127,9 @@ class Injection:
         self._fits = _numbers(self.signature)
         self._function = function
         self._resources = resources
-        self._names: dict[int, str] = {}
+        self._members = {id(it): Member(it, name_of(function)) for it in resources if is_member(it)}
         for resource in resources:
-            if _is_member(resource) and not self._place:
+            if id(resource) in self._members and not self._place:
                 raise TypeError(
                     f"{name_of(function)} cannot use {_name(resource)}, which only an instance has: "
                     "a method can, whose first parameter is called self"
@@ -152,19 +153,12 @@ class Injection:
         return (*args[: self._place], *values, *args[self._place :])
 
     def _lease(self, resource: object, args: tuple[object, ...]) -> Lease[object]:
-        found: Callable[[], object] = self._on(args[0], resource) if _is_member(resource) else cast("Any", resource)
+        member = self._members.get(id(resource))
+        found: Callable[[], object] = cast("Any", resource) if member is None else member.on(args[0])
         lease = found()
         if not _is_lease(lease):
             raise TypeError(f"{name_of(self._function)} uses {_name(resource)}, which gave no lease but {short(lease)}")
         return lease
-
-    def _on(self, owner: object, member: object) -> Any:
-        """Return what stands on `owner` where its class, or a base of that, has `member`."""
-        name = self._names.get(id(member)) or _name_in(type(owner), member)
-        if name is None:
-            raise TypeError(f"{name_of(self._function)} uses {_name(member)}, which {type(owner)!r} has not")
-        self._names[id(member)] = name
-        return getattr(owner, name)
 
 
 def _is_lease(thing: object) -> TypeGuard[Lease[object]]:
@@ -322,7 +316,7 @@ def _refuse_unfit(resource: object) -> None:
     ):
         decorator = "refcounted_method" if resource.__code__.co_varnames[:1] == ("self",) else "refcounted_resource"
         raise TypeError(f"{name_of(resource)} is no resource: decorate it with @{decorator}")
-    of_instance = _is_member(resource)
+    of_instance = is_member(resource)
     if isinstance(resource, type) or not (callable(resource) or of_instance):
         raise TypeError(f"uses takes resources, not {short(resource)}")
     unfit = misfit(resource, ("self",) if of_instance else ())
@@ -330,18 +324,7 @@ def _refuse_unfit(resource: object) -> None:
         raise TypeError(f"uses cannot call {name_of(resource)} without arguments: it takes {unfit}")
 
 
-def _is_member(resource: object) -> bool:
-    """Return whether it is what a class has for its instances: an attribute or a method with resources of its own."""
-    kind = type(resource)
-    return kind is property or (hasattr(kind, "__get__") and hasattr(kind, "__set_name__"))
-
-
-def _name_in(cls: type, member: object) -> str | None:
-    """Return the name under which a class, or a base of it, has a member."""
-    return next((name for base in cls.__mro__ for name, value in vars(base).items() if value is member), None)
-
-
 def _name(resource: object) -> str:
     if isinstance(resource, SharedResource):
         return resource.name
-    return repr(resource) if _is_member(resource) else name_of(resource)
+    return repr(resource) if is_member(resource) else name_of(resource)
