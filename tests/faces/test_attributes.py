@@ -749,7 +749,9 @@ def test_tracked_needs_a_dict_and_a_name() -> None:
         __slots__ = ()
         needs_gpu = tracked[bool]()
 
-    with pytest.raises(TypeError, match=r"tracked .*Slotted\.needs_gpu is kept in __dict__: add it to the __slots__"):
+    with pytest.raises(
+        TypeError, match=r"tracked .*Slotted\.needs_gpu is kept in __dict__, .*: add '__dict__' to the __slots__"
+    ):
         Slotted().needs_gpu = True
 
     class Late:

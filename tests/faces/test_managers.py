@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Set
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
+import numpy as np
 import pytest
 
 from refcount import Demand, InstanceManager, ReleasedError, SharedResource, demand, tracked
@@ -169,12 +170,20 @@ def test_manager_keeps_nothing_alive_that_it_does_not_manage() -> None:
         ({"a": None}, False),
         ({"a": False}, False),
         ({"a": True}, True),
-        ({"a": 0}, True),
-        ({"a": ""}, True),
+        ({"a": 1}, True),
+        ({"a": object()}, True),
+        ({"a": fail}, True),
+        ({"a": 0}, False),
+        ({"a": 0.0}, False),
+        ({"a": ""}, False),
+        ({"a": []}, False),
+        ({"a": np.False_}, False),
+        ({"a": (np.arange(3) > 1).any()}, True),
     ],
+    ids=str,
 )
 def test_attribute_demands(attributes: dict[str, object], demands: bool) -> None:
-    """An attribute demands when it exists and is neither None nor False."""
+    """An attribute demands when it exists and is true, be it a function that the instance was given."""
 
     class ByAttribute(InstanceManager[Worker]):
         needs_a = demand("a")

@@ -279,7 +279,7 @@ assert_type(Worker.needs_gpu, tracked[bool])
 worker.needs_gpu = "yes"  # type: ignore[assignment]  # of another type
 worker.needs_gp = True  # type: ignore[attr-defined]  # a typo
 Worker.needs_gpu.vaule  # type: ignore[attr-defined]  # a typo
-tracked[bool](True)  # type: ignore[call-arg]  # no default
+tracked[bool](True)  # type: ignore[arg-type]  # no default
 
 
 @dataclass

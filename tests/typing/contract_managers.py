@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Set
 from contextlib import contextmanager
 from typing import assert_type
 
-from refcount import Demand, InstanceManager, SharedResource, demand
+from refcount import Demand, InstanceManager, SharedResource, demand, refcounted_attribute, refcounted_method
 
 
 class Worker:
@@ -73,8 +73,38 @@ class Manager(InstanceManager[Worker]):
     with_hooks = demand("needs_gpu", acquire=any_hook, release=lambda manager: manager.instances)
     with_resource = demand("needs_gpu", acquire=begin, resource=SharedResource.of(Context))
     with_context = demand(worker_wants, resource=open_context)
-    by_lambda: demand[Worker, None] = demand(lambda worker: worker.needs_gpu)
-    by_lambda_with_context: demand[Worker, Context] = demand(lambda worker: worker.needs_gpu, resource=open_context)
+    by_lambda = demand(lambda worker: worker.needs_gpu)
+    by_lambda_with_context = demand(lambda worker: worker.needs_gpu, resource=open_context)
+    by_annotated: demand[Worker, Context] = demand(lambda worker: worker.needs_gpu, resource=open_context)
+    by_annotated_without: demand[Worker] = demand(lambda worker: worker.needs_gpu)
+
+    def update(self, workers: tuple[Worker, ...]) -> None:
+        """Fit as a hook that is told of changes."""
+
+    told = demand("needs_gpu", changed=update)
+    told_by_lambda = demand(worker_wants, changed=lambda manager, workers: manager.update(workers))
+    lambdas = demand(
+        lambda worker: worker.needs_gpu,
+        acquire=lambda manager: manager.begin(),
+        release=lambda manager: manager.end(),
+        changed=update,
+        resource=open_context,
+    )
+    context = refcounted_attribute(Context)
+
+    @refcounted_attribute
+    def session(self) -> Generator[Context]:
+        """See the manager."""
+        yield Context()
+
+    @refcounted_method
+    def device(self) -> Generator[Context]:
+        """Give leases as well."""
+        yield Context()
+
+    with_attribute = demand("needs_gpu", resource=context)
+    with_session = demand(lambda worker: worker.needs_gpu, resource=session)
+    with_method = demand(worker_wants, resource=device, release=lambda manager: manager.end())
     unfit = demand(gpu_worker_wants)
 
 
@@ -92,8 +122,7 @@ manager = Manager(instances=[Worker(), GpuWorker()])
 
 # On the class: the descriptor itself.
 assert_type(Manager.by_name, demand[object, None])
-assert_type(Manager.by_predicate, demand[Worker, None])
-assert_type(Manager.with_context, demand[Worker, Context])
+assert_type(Manager.with_resource, demand[object, Context])
 
 # On an instance: a live set of the manager's own type.
 assert_type(manager.by_name, Demand[Worker, None])
@@ -101,6 +130,14 @@ assert_type(manager.by_any, Demand[Worker, None])
 assert_type(manager.by_predicate, Demand[Worker, None])
 assert_type(manager.by_lambda, Demand[Worker, None])
 assert_type(manager.by_lambda_with_context.value, Context)
+assert_type(manager.by_annotated, Demand[Worker, Context])
+assert_type(manager.by_annotated_without, Demand[Worker, None])
+assert_type(manager.told, Demand[Worker, None])
+assert_type(manager.told_by_lambda, Demand[Worker, None])
+assert_type(manager.lambdas, Demand[Worker, Context])
+assert_type(manager.with_attribute, Demand[Worker, Context])
+assert_type(manager.with_session, Demand[Worker, Context])
+assert_type(manager.with_method, Demand[Worker, Context])
 assert_type(manager.with_hooks, Demand[Worker, None])
 assert_type(manager.with_resource, Demand[Worker, Context])
 assert_type(manager.with_context.value, Context)
@@ -120,7 +157,10 @@ assert_type(next(iter(manager)), Worker)
 manager.add_instance(GpuWorker())
 manager.remove_instance(manager.instances[0])
 manager.refresh(manager.instances[0])
+manager.clear()
 InstanceManager[Worker]()
+with Manager() as scoped:
+    assert_type(scoped, Manager)
 
 # Mistakes.
 manager.by_name = True  # type: ignore[assignment]  # it follows the instances
@@ -133,7 +173,6 @@ with manager.with_resource:  # type: ignore[attr-defined]  # the manager holds i
 manager.by_name.usecount = 3  # type: ignore[misc]  # to look at
 manager.by_name.value.port  # type: ignore[attr-defined]  # it has no resource
 manager.with_resource.vaule  # type: ignore[attr-defined]  # a typo
-manager.unfit  # type: ignore[arg-type]  # the predicate cannot take every instance
 manager.instances.append(Worker())  # type: ignore[attr-defined]  # it is a tuple
 manager.add_instance(Stranger())  # type: ignore[arg-type]  # of another type
 manager.remove_instance("worker")  # type: ignore[arg-type]  # of another type
@@ -143,13 +182,18 @@ demand()  # type: ignore[call-overload]  # what tells who demands is missing
 demand(3)  # type: ignore[call-overload]  # neither a name nor a predicate
 demand(no_predicate)  # type: ignore[arg-type]  # no bool
 demand("needs_gpu", acquire=3)  # type: ignore[call-overload]  # no function
-demand("needs_gpu", acquire=lambda: None)  # type: ignore[arg-type]  # it is handed the manager
+demand("needs_gpu", acquire=lambda: None)  # type: ignore[arg-type, misc]  # it is handed the manager
 demand("needs_gpu", resource=Context)  # type: ignore[arg-type]  # no context manager
 demand("needs_gpu", aquire=any_hook)  # type: ignore[call-overload]  # a typo
-# Known holes: the name of an attribute cannot be checked, nor of which manager's class a hook is a method; and only
-# pyright sees a typo in a lambda that is a hook.
+demand("needs_gpu", changed=any_wants)  # type: ignore[arg-type]  # it is handed the demanders as well
+demand("needs_gpu", resource=Manager.by_name)  # type: ignore[call-overload]  # no resource
+Demand("needs_gpu")  # type: ignore[arg-type]  # a capital
+# Known holes: the name of an attribute cannot be checked, nor of which manager's class a hook is a method, nor what a
+# lambda does. That a predicate cannot take every instance, only pyright sees.
 demand("needs_gqu", release=Derived.end)
-demand("x", acquire=lambda m: m.adn())  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownLambdaType]  # a typo  # fmt: skip
+demand("x", acquire=lambda m: m.adn(), release=lambda m: m.ned)
+demand(lambda worker: worker.needs_gqu)
+manager.unfit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 def delete() -> None:
@@ -164,10 +208,3 @@ class NoManager:
 
 
 NoManager().gpu  # type: ignore[call-overload]  # its class is no manager
-
-
-class UntypedManager(InstanceManager[Worker]):
-    """Known hole: a bare lambda has no type for its instance; annotate the demand, as above, or write a function."""
-
-    by_bare_lambda = demand(lambda worker: worker.needs_gpu)  # type: ignore[var-annotated]
-    with_typo: demand[Worker, None] = demand(lambda worker: worker.needs_gqu)  # type: ignore[attr-defined]  # a typo

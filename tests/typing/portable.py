@@ -307,7 +307,10 @@ class Manager(InstanceManager[Owner]):
     working = demand("busy", acquire=begin)
     connected = demand("busy", resource=SharedResource.of(Conn))
     by_predicate = demand(is_busy, release=lambda manager: manager.instances)
-    by_lambda: demand[Owner, None] = demand(lambda owner: owner.busy)
+    by_lambda = demand(lambda owner: owner.busy, changed=lambda manager, owners: manager.begin())
+    by_annotated_lambda: demand[Owner] = demand(lambda owner: owner.busy)
+    own = refcounted_attribute(FastConn)
+    of_its_own = demand("busy", resource=own)
 
 
 def managers(manager: Manager) -> None:
@@ -316,14 +319,17 @@ def managers(manager: Manager) -> None:
     assert_type(manager.connected.value, Conn)
     assert_type(manager.by_predicate, Demand[Owner, None])
     assert_type(manager.by_lambda, Demand[Owner, None])
-    assert_type(Manager.by_predicate, demand[Owner, None])
+    assert_type(Manager.working, demand[object, None])
+    assert_type(manager.of_its_own.value, FastConn)
+    with Manager() as scoped:
+        assert_type(scoped, Manager)
     assert_type(manager.instances, tuple[Owner, ...])
     assert_type([owner.busy for owner in manager.working], list[bool])
     manager.add_instance(Owner())
     manager.working = True  # type: ignore[assignment]  # ty: ignore[invalid-assignment]
     manager.working.usecont  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]
     manager.add_instance(Conn())  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
-    demand(3)  # type: ignore[call-overload]  # ty: ignore[no-matching-overload]
+    demand(3)  # type: ignore[call-overload]  # ty: ignore[invalid-argument-type]
 
 
 # --- Injection ------------------------------------------------------------------------------------------------------

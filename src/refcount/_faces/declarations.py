@@ -1,18 +1,264 @@
-"""`Declaration`: what a `demand` says: which instances have it, and what is done while there are any."""
+"""`demand`: what managed instances may need of their manager, declared on its class; and what is said by it."""
+# pyright: reportPrivateUsage=false
+# What a demand has of its manager is private because users have managers in their hands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from typing import Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Never,
+    Protocol,
+    Self,
+    TypeGuard,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    overload,
+)
 
-from refcount._faces.tracked import tracked
-from refcount._support.checks import check_callable
-from refcount._support.naming import name_of
+from refcount._core.lease import Lease
+from refcount._faces.needs import WHO, needs_attribute, refuse_method
+from refcount._faces.tracked import check_tracked
+from refcount._support.checks import GivesLeases, check_function, function_of, misfit
+from refcount._support.members import Member, is_member
+from refcount._support.naming import name_of, public, short
 from refcount._support.reporting import note
+
+if TYPE_CHECKING:
+    import typing_extensions
+
+    from refcount._faces.attributes import refcounted_attribute
+    from refcount._faces.demands import Demand
+    from refcount._faces.managers import InstanceManager
+    from refcount._faces.methods import ResourceMethod
+
+    I_contra = typing_extensions.TypeVar("I_contra", contravariant=True, default=object)
+    V_co = typing_extensions.TypeVar("V_co", covariant=True, default=None)
+else:
+    I_contra = TypeVar("I_contra", contravariant=True)
+    V_co = TypeVar("V_co", covariant=True)
 
 T = TypeVar("T")
 V = TypeVar("V")
+N = TypeVar("N")
+T_co = TypeVar("T_co", covariant=True)
+
+# A demand is declared on a class that its types do not know: `Any` is what that class and its subclasses manage, and
+# in a hook the manager. For a predicate the first is what a lambda is inferred to be, the second what a function says.
+
+Hook = Callable[[Any], object]
+Changed = Callable[[Any, tuple[Any, ...]], object]
+Predicate = Callable[[Any], bool] | Callable[[N], bool]
+
+if TYPE_CHECKING:
+    Opener = Callable[[], AbstractContextManager[V]] | refcounted_attribute[V] | ResourceMethod[[], V]
+
+
+class Manages(Generic[T]):
+    """The part of an `InstanceManager` that a `demand` knows; nothing else has any."""
+
+    _declared: ClassVar[tuple[object, int, list[Declaration[Any, Any]]]] = None, 0, []
+    """The class that was looked at, how many demands had a name then, and what its own say."""
+
+    _demands: Mapping[demand[Any, Any], Demand[T, Any]] = MappingProxyType({})
+    """The demands that were asked for on this manager."""
+
+    def _find(self, declared: demand[Any, V]) -> Demand[T, V]:
+        """Return what `declared` is on this manager."""
+        raise NotImplementedError
+
+
+class Managing(Protocol[T_co]):
+    """A manager as `demand` looks at it: one whose instances a predicate must be able to take."""
+
+    @property
+    def instances(self) -> tuple[T_co, ...]: ...
+
+
+HOOKS = {
+    "acquire": ("the manager",),
+    "release": ("the manager",),
+    "changed": ("the manager", "the demanders"),
+}
+"""What each hook is called with."""
+
+
+@public
+class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembles
+    """What managed instances may need of their `InstanceManager`, declared on its class.
+
+    On an instance of the class it is a `Demand`: a live, read-only set of the managed instances that need it, false
+    when there are none. Whether an instance does is found out when it is added and remembered, so that an attribute
+    which changes afterwards cannot unbalance anything; `InstanceManager.refresh` looks again.
+
+    Args:
+        needed_by: The name of an attribute, which demands when it exists and is true, but must be no method, which
+            always is; or a predicate, called with the instance. A property that raises `AttributeError` is not taken
+            for one that does not exist. A name that no instance has never demands.
+        acquire: Called with the manager when the first instance comes to demand. If it raises, the instance is not
+            added, nor are those that other threads would add to this demand meanwhile. Others that it has added itself
+            stay managed, but do not demand until they are looked at again.
+        release: Called with the manager when none demands any more. What it raises goes to the caller, and the demand
+            is over all the same. `acquire` and `release` alternate and never overlap; while one runs, other threads
+            that would add to this demand or take from it wait.
+        changed: Called with the manager and a tuple of all who demand, after each change: in order, one at a time,
+            after `acquire` and before `release`. If it raises when an instance has come, that one is not added; when
+            one has gone, that goes to the caller. While it runs, others wait as above; what it changes itself it is
+            told when it has returned.
+        resource: A `SharedResource` (or anything else that gives a context manager when called), held from before
+            `acquire` until after `release`; its value is the demand's `value`. An attribute or a method of the
+            manager's own class that gives leases, written above, is looked up on the manager.
+
+    Raises:
+        TypeError: `needed_by` is neither a name nor callable, or a function cannot be called as it will be. When the
+            class is made: it is no `InstanceManager`, or the attribute is a method of a class that it manages.
+        ValueError: The name is no identifier.
+
+    Example:
+        >>> from refcount import InstanceManager, demand
+        >>> class Worker:
+        ...     def __init__(self, gpus: int = 0) -> None:
+        ...         self.gpus = gpus
+        >>> class Manager(InstanceManager[Worker]):
+        ...     gpu = demand(
+        ...         lambda worker: worker.gpus > 0,
+        ...         acquire=lambda manager: print("GPU on"),
+        ...         release=lambda manager: print("GPU off"),
+        ...     )
+        >>> manager, worker = Manager(), Worker(gpus=2)
+        >>> manager.add_instance(worker)
+        GPU on
+        >>> worker in manager.gpu, manager.gpu.usecount
+        (True, 1)
+        >>> manager.remove_instance(worker)
+        GPU off
+        >>> bool(manager.gpu)
+        False
+    """
+
+    @overload
+    def __init__(
+        self,
+        needed_by: str | Predicate[I_contra],
+        /,
+        *,
+        acquire: Hook | None = None,
+        release: Hook | None = None,
+        changed: Changed | None = None,
+        resource: None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        needed_by: str | Predicate[I_contra],
+        /,
+        *,
+        acquire: Hook | None = None,
+        release: Hook | None = None,
+        changed: Changed | None = None,
+        resource: Opener[V_co],
+    ) -> None: ...
+    def __init__(
+        self,
+        needed_by: str | Callable[[Any], bool],
+        /,
+        *,
+        acquire: Hook | None = None,
+        release: Hook | None = None,
+        changed: Changed | None = None,
+        resource: object = None,
+    ) -> None:
+        self._declaration: Declaration[Any, Any] = Declaration(
+            needed_by, resource, acquire=acquire, release=release, changed=changed
+        )
+        self.__doc__ = (
+            f"The managed instances that demand it, as `{self._declaration.name}` tells: a live, read-only set."
+        )
+        self._named = False
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        global _named
+        full_name = f"{owner.__qualname__}.{name}"
+        if not issubclass(owner, Manages):
+            raise TypeError(
+                f"{full_name} is a demand, which only a manager can have: write "
+                f"`class {owner.__name__}(InstanceManager[...])`"
+            )
+        for cls in _managed_by(cast("type", owner)):
+            self._declaration.check_class(cls)
+        self._declaration.name = full_name
+        self._named = True
+        _named += 1
+
+    def __bool__(self) -> Never:
+        raise TypeError(f"{self!r} is no set of instances: that is what it is on a manager, in whose class it stands")
+
+    @overload
+    def __get__(self, instance: None, owner: type[InstanceManager[Any]], /) -> Self: ...
+    @overload
+    def __get__(
+        self, instance: InstanceManager[T], owner: type[Managing[I_contra]] | None = None, /
+    ) -> Demand[T, V_co]: ...
+    def __get__(
+        self, instance: InstanceManager[Any] | None, owner: type[Managing[Any]] | None = None, /
+    ) -> Self | Demand[Any, Any]:
+        if instance is None:
+            return self
+        try:
+            return instance._demands[self]
+        except KeyError:
+            return instance._find(self)
+
+    def __set__(self, instance: object, value: Never, /) -> Never:
+        raise AttributeError(f"{self!r} of {instance!r} cannot be set to {value!r}: it follows the managed instances")
+
+    def __delete__(self, instance: object, /) -> Never:
+        raise AttributeError(f"{self!r} of {instance!r} cannot be deleted: it follows the managed instances")
+
+    def __repr__(self) -> str:
+        return f"<demand {self._declaration.name}>"
+
+
+# The demands of a class are found once, and once more when any demand has got a name since: it may be one of the class.
+
+_named = 0
+"""How many demands have got a name."""
+
+
+def declared_by(manager: type[Manages[Any]]) -> list[Declaration[Any, Any]]:
+    """Return what the demands of a class say, inherited ones first; what a subclass has overridden is none."""
+    cls, named, declarations = manager._declared
+    if cls is manager and named == _named:
+        return declarations
+    owners = {name: owner for owner in reversed(manager.__mro__) for name in vars(owner)}
+    values = [vars(owner)[name] for name, owner in owners.items()]
+    found = dict.fromkeys(value for value in values if _is_demand(value) and value._named)
+    declarations = [it._declaration for it in found]
+    manager._declared = manager, _named, declarations
+    return declarations
+
+
+def _managed_by(manager: type) -> list[type]:
+    """Return the classes whose instances a class says it manages, as in `InstanceManager[Plain | Picky]`."""
+    bases = [base for owner in manager.__mro__ for base in vars(owner).get("__orig_bases__", ())]
+    said = [it for base in bases if _is_manager(get_origin(base)) for it in get_args(base)]
+    return [cls for it in said for cls in (get_args(it) or (it,)) if isinstance(cls, type)]
+
+
+def _is_manager(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Manages)
+
+
+def _is_demand(value: object) -> TypeGuard[demand[Any, Any]]:
+    return isinstance(value, demand)
 
 
 class Declaration(Generic[T, V]):
@@ -20,35 +266,56 @@ class Declaration(Generic[T, V]):
 
     Args:
         needed_by: The name of an attribute, or a predicate.
+        resource: Opens what is held meanwhile, or is a member of the manager's class that gives leases.
         acquire: Called with the manager when the first instance comes to demand.
         release: Called with the manager when none demands any more.
-        resource: Opens what is held meanwhile.
+        changed: Called with the manager and those who demand, whenever that changes.
 
     Attributes:
         hooked: Whether anything is done.
+        member: The resource, if it is a member of the manager's class.
         name: Names it in errors.
         needs: Tells whether an instance demands.
+        opener: The resource, if it is none.
     """
 
-    __slots__ = ("acquire", "hooked", "name", "needs", "release", "resource")
+    __slots__ = ("_attribute", "acquire", "changed", "hooked", "member", "name", "needs", "opener", "release")
 
     def __init__(
         self,
         needed_by: str | Callable[[T], bool],
-        acquire: Callable[[Any], object] | None,
-        release: Callable[[Any], object] | None,
-        resource: Callable[[], AbstractContextManager[V]] | None,
+        resource: object = None,
+        *,
+        acquire: Callable[[Any], object] | None = None,
+        release: Callable[[Any], object] | None = None,
+        changed: Callable[[Any, Any], object] | None = None,
     ) -> None:
+        self._attribute = needed_by if isinstance(needed_by, str) else None
         self.name: str = needed_by if isinstance(needed_by, str) else name_of(needed_by)
         self.needs: Callable[[T], bool] = needs_attribute(needed_by) if isinstance(needed_by, str) else needed_by
-        check_callable("what tells whether an instance demands", self.needs)
-        for what, hook in (("acquire", acquire), ("release", release), ("resource", resource)):
+        _check_call(WHO, self.needs, ("the instance",))
+        hooks = {"acquire": acquire, "release": release, "changed": changed}
+        for what, hook in hooks.items():
             if hook is not None:
-                check_callable(what, hook)
+                _check_call(what, hook, HOOKS[what])
+        if resource is not None:
+            _check_resource(resource)
         self.acquire: Callable[[Any], object] | None = acquire
         self.release: Callable[[Any], object] | None = release
-        self.resource: Callable[[], AbstractContextManager[V]] | None = resource
-        self.hooked: bool = acquire is not None or release is not None or resource is not None
+        self.changed: Callable[[Any, Any], object] | None = changed
+        self.member: Member | None = Member(resource, "a demand") if is_member(resource) else None
+        self.opener: Any = None if self.member else resource
+        self.hooked: bool = resource is not None or any(hooks.values())
+
+    def check_class(self, cls: type) -> None:
+        """Raise `TypeError` if no instance of a class can say whether it demands.
+
+        Args:
+            cls: That of instances that the manager is to have.
+        """
+        if self._attribute is not None:
+            check_tracked(cls)
+            refuse_method(cls, self._attribute)
 
     def note(self, error: Exception, instance: T) -> None:
         """Let `error` say on whose account it was raised: once, for several threads may share it."""
@@ -59,21 +326,32 @@ class Declaration(Generic[T, V]):
             notes: list[str] = getattr(error, "__notes__", [])
             notes[:] = [text for text in notes if not text.startswith(ours)]
             if not any(text.startswith(mine) for text in notes):
-                note(error, f"{mine}{instance!r}")
+                note(error, f"{mine}{short(instance)}")
 
 
-def needs_attribute(name: str) -> Callable[[object], bool]:
-    """Return what tells whether an instance has an attribute of that name, and it is neither None nor False."""
-    if not name.isidentifier():
-        raise ValueError(f"what tells whether an instance demands must be the name of an attribute, not {name!r}")
+def _check_call(what: str, function: object, given: tuple[str, ...]) -> None:
+    if isinstance(function, GivesLeases):
+        raise TypeError(f"{what} is called, and cannot be {short(function)}, which gives leases: that is for resource=")
+    check_function(what, function, given)
 
-    def needs(instance: object) -> bool:
-        value: object = getattr(instance, name, None)
-        if isinstance(value, tracked):
-            raise TypeError(
-                f"{value!r} of {instance!r} is no value: @dataclass(slots=True) has put a slot in the place of what "
-                "tells of its changes, so leave slots=True out"
-            )
-        return value is not None and value is not False
 
-    return needs
+def _check_resource(resource: object) -> None:
+    """Raise `TypeError` unless it can be called for a context manager, as far as that can be seen without doing it."""
+    if is_lease(resource):
+        raise TypeError(f"resource must be what gives leases, which are used once, not {short(resource)}")
+    if is_member(resource):
+        unfit = misfit(resource, ("the manager",))
+        if unfit:
+            raise TypeError(f"resource is called with the manager alone, and `{name_of(resource)}` takes {unfit}")
+        return
+    check_function("resource", resource, ())
+    if callable(resource) and inspect.isgeneratorfunction(function_of(resource)):
+        raise TypeError(
+            f"resource must give a context manager, and `{name_of(resource)}` is a generator function: "
+            "decorate it with @refcounted_resource"
+        )
+
+
+def is_lease(thing: object) -> TypeGuard[Lease[Any]]:
+    """Say whether `thing` is a lease, of whatever."""
+    return isinstance(thing, Lease)

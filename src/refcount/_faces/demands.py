@@ -1,21 +1,26 @@
 """`Demand`: the managed instances that need something of their manager, and what is done while there are any."""
+# pyright: reportPrivateUsage=false
+# What a demand has of its manager is private because users have demands in their hands.
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
-from typing import Any, Generic, TypeGuard, TypeVar
+from typing import Any, Generic, Never, TypeGuard, TypeVar
 from weakref import ref
 
 from refcount._core.clock import clocks
 from refcount._core.lease import Lease
-from refcount._core.shared import SharedResource
+from refcount._core.openers import Options, lives_of
+from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import ReleasedError
-from refcount._faces.declarations import Declaration
-from refcount._support.naming import public
+from refcount._faces.changes import Changes
+from refcount._faces.declarations import Declaration, is_lease
+from refcount._faces.tracked import raise_worst
+from refcount._support.naming import public, short
 from refcount._support.reporting import report
 
 T = TypeVar("T")
@@ -80,10 +85,14 @@ class Demand(IdentitySet[T_co], Generic[T_co, V_co]):
 
     __slots__ = ("_leases", "_name")
 
-    def __init__(self, name: str, members: dict[int, T_co], leases: DemandLeases[T_co, V_co] | None) -> None:
-        super().__init__(members)
-        self._name = name
-        self._leases = leases
+    _leases: DemandLeases[T_co, V_co] | None
+    _name: str
+
+    def __init__(self, made_by_a_manager: Never, /) -> None:
+        raise TypeError(f"a Demand is what a manager has: write demand({made_by_a_manager!r}) in the body of its class")
+
+    def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
+        raise TypeError(f"{self!r} cannot be copied or pickled: it is its manager's, so make a list of it")
 
     @property
     def usecount(self) -> int:
@@ -123,6 +132,22 @@ class Demand(IdentitySet[T_co], Generic[T_co, V_co]):
         return f"<Demand {self._name}, usecount={self.usecount}>"
 
 
+def new_demand(name: str, members: dict[int, T], leases: DemandLeases[T, V] | None) -> Demand[T, V]:
+    """Make a `Demand`, which users do not.
+
+    Args:
+        name: Names it in errors.
+        members: The instances that demand, each under its `id`.
+        leases: Those of its members, if anything is done meanwhile.
+    """
+    demand: Demand[T, V] = _new(Demand)
+    demand._members, demand._name, demand._leases = members, name, leases
+    return demand
+
+
+_new: Callable[[type[Any]], Any] = object.__new__
+
+
 class DemandHooks(Generic[T, V]):
     """What is done while instances demand: the resource is open, `acquire` has run, and `release` will.
 
@@ -149,24 +174,37 @@ class DemandHooks(Generic[T, V]):
         self._manager = manager
         self._owes_release = False
         self._resource: SharedResource[V] | None = None
-        if _is_shared(declaration.resource):
-            self._resource = declaration.resource
-        elif declaration.resource is not None:
+        if _is_shared(declaration.opener):
+            self._resource = declaration.opener
+        elif declaration.opener is not None:
             # A lease can be released twice, as after an interrupt, and tells the resource of no error of a hook.
-            self._resource = SharedResource(declaration.resource, name=declaration.name)
+            self._resource = SharedResource(declaration.opener, name=declaration.name)
 
     @contextmanager
     def run(self) -> Generator[V]:
         """Open the resource and run `acquire`; after the yield run `release` and close the resource."""
-        lease = None if self._resource is None else self._resource()
+        lease, lost = self._lease(), False
         try:
             yield from self._begin(lease)  # CPython delivers no signal where this goes on, as it does after `yield`
+        except GeneratorExit:
+            lost = True  # the garbage collector has found it with its manager, and so it has the lease
         finally:
-            try:
-                self._end(lease)
-            except BaseException:
-                self._end(lease)  # an interrupt may have cut it short; what is done is not done again
-                raise
+            if not lost:
+                try:
+                    self._end(lease)
+                except BaseException:
+                    self._end(lease)  # an interrupt may have cut it short; what is done is not done again
+                    raise
+
+    def _lease(self) -> Lease[V] | None:
+        """Return a lease of the demand's resource, not held yet, if it has one."""
+        member, manager = self._declaration.member, self._manager()
+        if member is None or manager is None:
+            return None if self._resource is None else self._resource()
+        lease: object = member.on(manager)()
+        if not is_lease(lease):
+            raise TypeError(f"the resource of {self._declaration.name} gave no lease, but {short(lease)}")
+        return lease
 
     def _begin(self, lease: Lease[V] | None) -> tuple[V]:
         nothing: tuple[Any] = (None,)  # what a demand without a resource holds
@@ -225,8 +263,13 @@ class DemandLeases(Generic[T, V]):
         self._guests: dict[int, tuple[int, T]] = {}  # who came inside a hook, with the thread that runs it
         self._joining: dict[int, T] = {}  # who is about to demand
         self._leases: dict[int, Lease[V]] = {}
-        self._hooks: DemandHooks[T, V] = DemandHooks(self._declaration, self._manager, ref(self))
-        self._resource = SharedResource(self._hooks.run, name=self._declaration.name)
+        declaration = self._declaration
+        self._changes: Changes[T] | None = Changes(declaration.changed, self._manager) if declaration.changed else None
+        self._hooks: DemandHooks[T, V] = DemandHooks(declaration, self._manager, ref(self))
+        if declaration.member is None:
+            self._resource = SharedResource(self._hooks.run, name=declaration.name)
+        else:  # what it holds may refer to the manager, which is to be found lost all the same
+            self._resource = new_resource(lives_of(self._hooks.run, declaration.name), declaration.name, Options())
 
     def __del__(self) -> None:
         # The manager is gone. Runs inside the garbage collector, so look, queue, and nothing else.
@@ -292,6 +335,8 @@ class DemandLeases(Generic[T, V]):
             lease.__enter__()
             self._members[key] = instance
             self._guests.pop(key, None)
+            if self._changes is not None:
+                self._tell(self._changes, instance, True)
         except BaseException:
             try:
                 self._leave(instance)
@@ -305,21 +350,35 @@ class DemandLeases(Generic[T, V]):
         key = id(instance)
         for table in (self._members, self._joining, self._guests):
             table.pop(key, None)
-        lease = self._leases.get(key)
-        if lease is not None:
+        try:
+            if self._changes is not None:
+                self._tell(self._changes, instance, False)
+        finally:
+            lease = self._leases.get(key)
+            if lease is not None:
+                try:
+                    lease.release()
+                finally:
+                    if not lease.held:
+                        self._leases.pop(key, None)
+
+    def _tell(self, changes: Changes[T], instance: T, demanding: bool) -> None:
+        """Tell the `changed` hook; those whom it has refused to have added itself demand no more."""
+        errors, refused = changes.tell(instance, demanding)
+        for guest in refused:
             try:
-                lease.release()
-            finally:
-                if not lease.held:
-                    self._leases.pop(key, None)
+                self._leave(guest)
+            except BaseException as error:
+                errors.append(error)
+        raise_worst(errors, f"the changed hook of {self._declaration.name}")
 
 
 def _give_back(leases: list[Lease[Any]], declaration: Declaration[Any, Any]) -> None:
     """Release what was held for a manager that is gone."""
     for lease in leases:
         lease.release()
-    if _is_shared(declaration.resource):
-        lost = f"a lease of {declaration.resource.name} was never released"
+    if _is_shared(declaration.opener):
+        lost = f"a lease of {declaration.opener.name} was never released"
         why = f"{declaration.name} was demanded when its manager was lost"
         warnings.warn(f"{lost}: {why}", ResourceWarning, stacklevel=1)
 

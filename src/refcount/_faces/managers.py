@@ -1,175 +1,26 @@
-"""`InstanceManager` and `demand`: a manager that does something only while a managed instance needs it."""
+"""`InstanceManager`: a manager that does something only while a managed instance needs it."""
+# pyright: reportPrivateUsage=false
+# What a demand has of its manager is private because users have managers in their hands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Never, Protocol, Self, TypeGuard, TypeVar, overload
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Never, Self, TypeVar
 
-from refcount._faces.declarations import Declaration
-from refcount._faces.demands import Demand
+from refcount._faces.declarations import Manages, declared_by, demand
+from refcount._faces.demands import Demand, new_demand
 from refcount._faces.instances import ManagedInstances, hooked
+from refcount._faces.tracked import raise_worst
 from refcount._support.naming import public
 from refcount._support.reporting import report
 
 T = TypeVar("T")
 V = TypeVar("V")
-T_co = TypeVar("T_co", covariant=True)
-I_contra = TypeVar("I_contra", contravariant=True)
-V_co = TypeVar("V_co", covariant=True)
-ManagerT = TypeVar("ManagerT")
-SameManagerT = TypeVar("SameManagerT")
-
-# A demand is declared on a class that its types do not know: `Any` is what that class and its subclasses manage.
-
-# The first is what a lambda is inferred to be, the second lets a method of the manager's own class be a hook.
-Hook = Callable[["InstanceManager[Any]"], object] | Callable[[ManagerT], object]
-
-
-class Managing(Protocol[T_co]):
-    """A manager as `demand` looks at it: one whose instances a predicate must be able to take."""
-
-    @property
-    def instances(self) -> tuple[T_co, ...]: ...
 
 
 @public
-class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembles
-    """What managed instances may need of their `InstanceManager`, declared on its class.
-
-    On an instance of the class it is a `Demand`: a live, read-only set of the managed instances that need it, false
-    when there are none. Whether an instance does is found out when it is added and remembered, so that an attribute
-    which changes afterwards cannot unbalance anything; `InstanceManager.refresh` looks again.
-
-    Args:
-        needed_by: The name of an attribute, which demands when it exists and is neither None nor False; or a predicate,
-            called with the instance.
-        acquire: Called with the manager when the first instance comes to demand. If it raises, the instance is not
-            added, nor are those that other threads would add to this demand meanwhile. Others that it has added itself
-            stay managed, but do not demand until they are looked at again.
-        release: Called with the manager when none demands any more. What it raises goes to the caller, and the demand
-            is over all the same. `acquire` and `release` alternate and never overlap; while one runs, other threads
-            that would add to this demand or take from it wait.
-        resource: A `SharedResource` (or anything else that gives a context manager when called), held from before
-            `acquire` until after `release`; its value is the demand's `value`.
-
-    Raises:
-        TypeError: `needed_by` is neither a name nor callable, or a hook cannot be called.
-        ValueError: The name is no identifier.
-
-    Example:
-        >>> from refcount import InstanceManager, demand
-        >>> class Worker:
-        ...     def __init__(self, gpus: int = 0) -> None:
-        ...         self.gpus = gpus
-        >>> def needs_gpu(worker: Worker) -> bool:
-        ...     return worker.gpus > 0
-        >>> class Manager(InstanceManager[Worker]):
-        ...     gpu = demand(
-        ...         needs_gpu, acquire=lambda manager: print("GPU on"), release=lambda manager: print("GPU off")
-        ...     )
-        >>> manager, worker = Manager(), Worker(gpus=2)
-        >>> manager.add_instance(worker)
-        GPU on
-        >>> worker in manager.gpu, manager.gpu.usecount
-        (True, 1)
-        >>> manager.remove_instance(worker)
-        GPU off
-        >>> bool(manager.gpu)
-        False
-    """
-
-    @overload
-    def __init__(
-        self: demand[object, None],
-        needed_by: str,
-        /,
-        *,
-        acquire: Hook[ManagerT] | None = None,
-        release: Hook[SameManagerT] | None = None,
-        resource: None = None,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: demand[object, V],
-        needed_by: str,
-        /,
-        *,
-        acquire: Hook[ManagerT] | None = None,
-        release: Hook[SameManagerT] | None = None,
-        resource: Callable[[], AbstractContextManager[V]],
-    ) -> None: ...
-    @overload
-    def __init__(
-        # The class's own variable: only then is a lambda's parameter inferred from what is declared or expected.
-        self: demand[I_contra, None],  # pyright: ignore[reportInvalidTypeVarUse]  # but it is what infers the lambda
-        needed_by: Callable[[I_contra], bool],
-        /,
-        *,
-        acquire: Hook[ManagerT] | None = None,
-        release: Hook[SameManagerT] | None = None,
-        resource: None = None,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self,
-        needed_by: Callable[[I_contra], bool],
-        /,
-        *,
-        acquire: Hook[ManagerT] | None = None,
-        release: Hook[SameManagerT] | None = None,
-        resource: Callable[[], AbstractContextManager[V_co]],
-    ) -> None: ...
-    def __init__(
-        self,
-        needed_by: str | Callable[[Any], bool],
-        /,
-        *,
-        acquire: Callable[[Any], object] | None = None,
-        release: Callable[[Any], object] | None = None,
-        resource: Callable[[], AbstractContextManager[object]] | None = None,
-    ) -> None:
-        self._declaration: Declaration[Any, Any] = Declaration(needed_by, acquire, release, resource)
-        self.__doc__ = (
-            f"The managed instances that demand it, as `{self._declaration.name}` tells: a live, read-only set."
-        )
-        self._named = False
-
-    def __set_name__(self, owner: type[object], name: str) -> None:
-        global _named
-        self._declaration.name = f"{owner.__qualname__}.{name}"
-        self._named = True
-        _named += 1
-
-    @overload
-    def __get__(self, instance: None, owner: type[InstanceManager[Any]], /) -> Self: ...
-    @overload
-    def __get__(
-        self, instance: InstanceManager[T], owner: type[Managing[I_contra]] | None = None, /
-    ) -> Demand[T, V_co]: ...
-    def __get__(
-        self, instance: InstanceManager[Any] | None, owner: type[Managing[Any]] | None = None, /
-    ) -> Self | Demand[Any, Any]:
-        if instance is None:
-            return self
-        try:
-            return instance._demands[self]  # pyright: ignore[reportPrivateUsage]  # the two classes are one thing
-        except KeyError:
-            return instance._find(self)  # pyright: ignore[reportPrivateUsage]  # the same
-
-    def __set__(self, instance: object, value: Never, /) -> Never:
-        raise AttributeError(f"{self!r} of {instance!r} cannot be set to {value!r}: it follows the managed instances")
-
-    def __delete__(self, instance: object, /) -> Never:
-        raise AttributeError(f"{self!r} of {instance!r} cannot be deleted: it follows the managed instances")
-
-    def __repr__(self) -> str:
-        return f"<demand {self._declaration.name}>"
-
-
-@public
-class InstanceManager(Generic[T]):
+class InstanceManager(Manages[T]):
     """Manages instances in order, and knows which of them need what: each `demand` on its class tells.
 
     Instances are told apart by identity, so they need not be hashable. Adding and removing is safe from any thread and
@@ -209,29 +60,30 @@ class InstanceManager(Generic[T]):
     _instances: ManagedInstances[T] | None = None
     """None until `__init__` has run, which a subclass may forget to call."""
 
-    _declared: ClassVar[tuple[object, int, list[Declaration[Any, Any]]]] = None, 0, []
-    """The class that was looked at, how many demands had a name then, and what its own say."""
-
-    _demands: Mapping[demand[Any, Any], Demand[T, Any]] = MappingProxyType({})
-    """The demands that were asked for on this manager."""
-
     def __init__(self, instances: Iterable[T] = ()) -> None:
         self._instances = ManagedInstances(
             [
                 hooked(declaration, self) if declaration.hooked else (declaration, {}, None)
-                for declaration in _declared_by(type(self))
+                for declaration in declared_by(type(self))
             ]
         )
         try:
             for instance in instances:
                 self.add_instance(instance)
         except BaseException:
-            for instance in reversed(self.instances):
-                try:
-                    self.remove_instance(instance)
-                except Exception as error:
-                    report(error, f"removing {instance!r} from {self!r}")
+            for error in self._remove_all():
+                report(error, f"removing an instance from {self!r}")
             raise
+
+    def __enter__(self) -> Self:
+        """Return the manager itself."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Manage nobody any more, as `clear` does."""
+        self.clear()
 
     def _managed(self) -> ManagedInstances[T]:
         if self._instances is None:
@@ -241,13 +93,13 @@ class InstanceManager(Generic[T]):
     def _find(self, declared: demand[Any, V]) -> Demand[T, V]:
         """Return what `declared` is on this manager."""
         for declaration, members, leases in self._managed().demands:
-            if declaration is declared._declaration:  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+            if declaration is declared._declaration:
                 # Each of the two is one step, so that all threads get the same object.
                 demands: dict[demand[Any, Any], Demand[T, Any]] = vars(self).setdefault("_demands", {})
-                return demands.setdefault(declared, Demand(declaration.name, members, leases))
+                return demands.setdefault(declared, new_demand(declaration.name, members, leases))
         raise TypeError(
             f"{declared!r} was assigned to its class after {self!r} was made"
-            if declared._named  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+            if declared._named
             else f"{declared!r} has no name, since it was assigned after its class was made: assign it in the class "
             "body, or call its __set_name__(owner, name) first"
         )
@@ -320,6 +172,34 @@ class InstanceManager(Generic[T]):
         if not (self._instances or self._managed()).update(instance, remove=True):
             raise ValueError(f"{instance!r} is not managed by {type(self).__qualname__}")
 
+    def clear(self) -> None:
+        """Manage nobody any more, and end all demands; a manager does so at the end of its with-statement.
+
+        The last one that was added goes first.
+
+        Raises:
+            Exception: What a hook or the resource of a demand raised, the first of them; all are removed all the same.
+
+        Example:
+            >>> from refcount import InstanceManager
+            >>> with InstanceManager(["a", "b"]) as manager:
+            ...     len(manager)
+            2
+            >>> manager.instances
+            ()
+        """
+        raise_worst(self._remove_all(), f"removing an instance from {self!r}")
+
+    def _remove_all(self) -> list[BaseException]:
+        errors: list[BaseException] = []
+        managed = self._managed()
+        for instance in reversed(self.instances):
+            try:
+                managed.update(instance, remove=True)
+            except BaseException as error:  # the others are to be removed as well
+                errors.append(error)
+        return errors
+
     def refresh(self, instance: T) -> None:
         """Look again at what `instance` demands; an attribute that is `tracked` sees to it by itself.
 
@@ -345,26 +225,3 @@ class InstanceManager(Generic[T]):
         """
         if not (self._instances or self._managed()).update(instance):
             raise ValueError(f"{instance!r} is not managed by {type(self).__qualname__}")
-
-
-# The demands of a class are found once, and once more when any demand has got a name since: it may be one of the class.
-
-_named = 0
-"""How many demands have got a name."""
-
-
-def _declared_by(manager: type[InstanceManager[Any]]) -> list[Declaration[Any, Any]]:
-    """Return what the demands of a class say, inherited ones first; what a subclass has overridden is none."""
-    cls, named, declarations = manager._declared  # pyright: ignore[reportPrivateUsage]  # the two are one thing
-    if cls is manager and named == _named:
-        return declarations
-    owners = {name: owner for owner in reversed(manager.__mro__) for name in vars(owner)}
-    values = [vars(owner)[name] for name, owner in owners.items()]
-    found = dict.fromkeys(value for value in values if _is_demand(value) and value._named)  # pyright: ignore[reportPrivateUsage]  # the same
-    declarations = [it._declaration for it in found]  # pyright: ignore[reportPrivateUsage]  # the same
-    manager._declared = manager, _named, declarations  # pyright: ignore[reportPrivateUsage]  # the same
-    return declarations
-
-
-def _is_demand(value: object) -> TypeGuard[demand[Any, Any]]:
-    return isinstance(value, demand)

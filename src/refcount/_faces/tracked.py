@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from functools import partial
-from typing import Generic, Protocol, Self, TypeVar, overload
+from typing import Generic, Never, Protocol, Self, TypeVar, get_origin, overload
 from weakref import ref
 
 from refcount._support.naming import public
@@ -66,11 +68,16 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
     _name: str | None = None
     _owner = ""
 
+    def __init__(self, *default: Never) -> None:
+        if default:
+            raise TypeError("tracked takes no default: write `= tracked[...]()`, and set the attribute in __init__")
+
     def __set_name__(self, owner: type[object], name: str) -> None:
         self.__doc__ = "A plain attribute whose changes are noticed by whoever manages the instance."
         self._name = name
         self._owner = owner.__qualname__
         _classes.clear()  # the class may exist already, if somebody calls this by hand
+        check_tracked(owner)
 
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Self: ...
@@ -114,22 +121,59 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
         try:
             return vars(instance), self._name
         except TypeError:
-            owner = type(instance).__qualname__
-            raise TypeError(f"tracked {owner}.{self._name} is kept in __dict__: add it to the __slots__") from None
+            cls = type(instance)
+            raise TypeError(
+                f"tracked {cls.__qualname__}.{self._name} is kept in __dict__, which instances have not: "
+                f"{how_to_track(cls)}"
+            ) from None
 
     def _missing(self, instance: object, name: str) -> AttributeError:
         return AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}", name=name, obj=instance)
 
 
 def is_tracked(cls: type[object]) -> bool:
-    """Say whether the instances of `cls` have tracked attributes."""
+    """Say whether the instances of `cls` have tracked attributes.
+
+    Raises:
+        TypeError: It only says that it has, in an annotation.
+    """
     key = id(cls)
     known = _classes.get(key)
     if known is None:
+        check_tracked(cls)
         found = any(isinstance(value, tracked) for owner in cls.__mro__ for value in vars(owner).values())
         # Called with the dead reference, this is `pop(key, default)`.
         _classes[key] = known = found, ref(cls, partial(_classes.pop, key))
     return known[0]
+
+
+def check_tracked(cls: type[object]) -> None:
+    """Raise `TypeError` if a class, or a base of it, has an attribute that is tracked by its annotation alone."""
+    for owner in cls.__mro__:
+        for name, hint in inspect.get_annotations(owner).items():
+            found = inspect.getattr_static(cls, name, None)
+            if (found is None or inspect.ismemberdescriptor(found)) and _means_tracked(hint, owner):
+                raise TypeError(
+                    f"{owner.__qualname__}.{name} is tracked by its annotation alone: {how_to_track(cls, name)}"
+                )
+
+
+def _means_tracked(hint: object, owner: type[object]) -> bool:
+    """Say whether an annotation, which may be a text, is `tracked[...]`."""
+    if isinstance(hint, str):
+        head, _, rest = hint.partition("[")[0].partition(".")
+        hint = getattr(sys.modules.get(owner.__module__), head, None)
+        hint = getattr(hint, rest, None) if rest else hint
+    return hint is tracked or get_origin(hint) is tracked
+
+
+def how_to_track(cls: type[object], name: str = "") -> str:
+    """Return what is to be done so that a class has a tracked attribute, whose name may be left out."""
+    if hasattr(cls, "__attrs_attrs__"):
+        return "write `@attrs.define(slots=False)`, and leave out its annotation, so that it is no field"
+    if hasattr(cls, "__dataclass_fields__") and "__slots__" in vars(cls):
+        return "leave slots=True out of @dataclass"
+    return f"write `{name} = tracked[...]()`" if name else "add '__dict__' to the __slots__"
 
 
 def watch(instance: object, watcher: Watcher) -> None:

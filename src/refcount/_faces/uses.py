@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast, overload
 
 from refcount._core.lease import Lease
 from refcount._core.shared import SharedResource
-from refcount._faces.attributes import refcounted_attribute
 from refcount._faces.signatures import Uses1, Uses2, Uses3, Uses4, Uses5
 from refcount._support.checks import check_callable, function_of, is_manager_function, misfit
 from refcount._support.members import Member, is_member
@@ -38,6 +37,7 @@ POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 Function = Callable[..., Any]
 
 if TYPE_CHECKING:
+    from refcount._faces.attributes import refcounted_attribute
     from refcount._faces.methods import ResourceMethod
 
     Source = Callable[[], Lease[A]] | refcounted_attribute[A] | ResourceMethod[[], A]
@@ -320,7 +320,7 @@ def _refuse_unfit(resource: object) -> None:
     if isinstance(resource, type) or not (callable(resource) or of_instance):
         raise TypeError(f"uses takes resources, not {short(resource)}")
     unfit = misfit(resource, ("self",) if of_instance else ())
-    if unfit and not isinstance(resource, refcounted_attribute):
+    if unfit:
         raise TypeError(f"uses cannot call {name_of(resource)} without arguments: it takes {unfit}")
 
 
