@@ -5,28 +5,34 @@ each, and lose one of the two for ever. The second form has no such window, and 
 """
 
 import queue
+from collections.abc import Generator
 
 from refcount import Refcounter, StoppableThread, refcounted_attribute
 
-ticks: queue.Queue[None] = queue.Queue()
+
+class Ticks(queue.Queue[None]):
+    """What a producer thread waits for at each iteration."""
+
+    def wait_for(self, number: int) -> None:
+        """Let the producer thread iterate so many times, and wait until it has."""
+        for _ in range(number):
+            self.put(None)
+        self.join()
 
 
 class ProducerThread(StoppableThread):
+    def __init__(self, ticks: Ticks) -> None:
+        super().__init__()
+        self.ticks = ticks
+
     def run(self) -> None:
         while not self.stopping.is_set():
             try:
-                ticks.get(timeout=0.01)
+                self.ticks.get(timeout=0.01)
             except queue.Empty:
                 continue
             print("iter from producer thread")
-            ticks.task_done()
-
-
-def wait_for_iterations(number: int) -> None:
-    """Let the producer thread iterate so many times, and wait until it has."""
-    for _ in range(number):
-        ticks.put(None)
-    ticks.join()
+            self.ticks.task_done()
 
 
 # --- by hand ---
@@ -36,6 +42,7 @@ class ProducerClass:
     def __init__(self) -> None:
         # No consumer yet, so not the default of 1. The first one is a special case of add_consumer().
         self.consumers = Refcounter(usecount=0)
+        self.ticks = Ticks()
         self.thread: ProducerThread | None = None
 
     def add_consumer(self) -> None:
@@ -44,7 +51,7 @@ class ProducerClass:
             # Here is the race: another thread can come this far before the next line has run.
             self.consumers.inc()
             print("Starting producer thread")
-            self.thread = ProducerThread()
+            self.thread = ProducerThread(self.ticks)
             self.thread.start()
 
     def del_consumer(self) -> None:
@@ -61,7 +68,7 @@ def by_hand() -> None:
 
     # A single consumer
     producer.add_consumer()
-    wait_for_iterations(2)
+    producer.ticks.wait_for(2)
     producer.del_consumer()
 
     # Several consumers
@@ -75,14 +82,22 @@ def by_hand() -> None:
 
 
 class Producer:
-    thread = refcounted_attribute(ProducerThread, start=ProducerThread.start, stop=ProducerThread.stop)
+    def __init__(self) -> None:
+        self.ticks = Ticks()
+
+    @refcounted_attribute
+    def thread(self) -> Generator[ProducerThread]:
+        thread = ProducerThread(self.ticks)
+        thread.start()
+        yield thread
+        thread.stop()
 
 
 def with_refcounted_attribute() -> None:
     producer = Producer()
 
     with producer.thread():
-        wait_for_iterations(2)
+        producer.ticks.wait_for(2)
 
     with producer.thread() as thread, producer.thread() as same_thread:
         print("Consumers:", producer.thread.usecount, "- one thread:", thread is same_thread)

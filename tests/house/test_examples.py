@@ -169,10 +169,10 @@ def test_second_form_has_no_race(monkeypatch: pytest.MonkeyPatch) -> None:
     make = example.ProducerThread.__init__
     made: list[object] = []
 
-    def make_when_both_wait(thread: object) -> None:
+    def make_when_both_wait(thread: object, ticks: object) -> None:
         until(lambda: waiting(producer.thread) == 2, "the second consumer at the door")
         made.append(thread)
-        make(thread)
+        make(thread, ticks)
 
     monkeypatch.setattr(example.ProducerThread, "__init__", make_when_both_wait)
     one, other = run_threads(producer.thread.acquire, producer.thread.acquire)

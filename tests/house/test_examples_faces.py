@@ -97,6 +97,26 @@ Bye
 folder there: False
 another folder: True
 """,
+    "frame_manager": """\
+  viewer gets frame 1
+open gpu0
+first one
+60 MB in use
+no tracker: 110 of 100 MB are needed
+  viewer gets frame 2
+  detector gets frame 2 in the context of gpu0
+0 MB in use
+last one gone
+close gpu0
+  viewer gets frame 3
+open gpu0
+first one
+10 MB in use
+0 MB in use
+last one gone
+close gpu0
+nobody is managed: True
+""",
     "worker_group": """\
 one album: 2 threads
 two albums: 4 threads
