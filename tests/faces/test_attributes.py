@@ -138,7 +138,7 @@ def test_a_second_name_is_the_same_resource() -> None:
 
 
 def test_options_reach_the_resource() -> None:
-    """`linger`, `check` and `overlap` are those of `SharedResource`."""
+    """`linger` and `check` are those of `SharedResource`."""
     good = True
 
     class House:
@@ -157,6 +157,54 @@ def test_options_reach_the_resource() -> None:
         good = False
         with house.checked() as second:
             assert second is not first
+
+
+def test_a_thread_of_its_own() -> None:
+    """With `own_thread` a method starts and stops in one other thread, a factory and its hooks as well."""
+    threads: list[threading.Thread] = []
+
+    def note(_value: object = None) -> None:
+        threads.append(threading.current_thread())
+
+    class House:
+        @refcounted_attribute(own_thread=True)
+        def camera(self) -> Generator[int]:
+            note()
+            yield 1
+            note()
+
+        lamp = refcounted_attribute(Camera, start=note, stop=note, own_thread=True)
+
+    house = House()
+    for resource in (house.camera, house.lamp):
+        with resource():
+            pass
+    assert len(threads) == 4
+    assert threads[0] is threads[1]
+    assert threads[2] is threads[3]
+    assert len({*threads, threading.current_thread()}) == 3
+    gone = weakref.ref(house)
+    threads.clear()
+    del house, resource
+    assert collected(gone)
+
+
+def test_exclusive_waits_for_the_old_one() -> None:
+    """With `exclusive` a newcomer after an `invalidate` waits until the old holder has left."""
+
+    class House:
+        @refcounted_attribute(exclusive=True)
+        def port(self) -> Generator[list[str]]:
+            yield []
+
+    house = House()
+    old = house.port.acquire()
+    old.invalidate()
+    with pytest.raises(TimeoutError):
+        house.port.acquire(timeout=0.01)
+    old.release()
+    with house.port() as value:
+        assert value == []
 
 
 def test_overlap_starts_anew_while_the_old_one_stops() -> None:

@@ -218,10 +218,12 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
             return instance._find(self)
 
     def __set__(self, instance: object, value: Never, /) -> Never:
-        raise AttributeError(f"{self!r} of {instance!r} cannot be set to {value!r}: it follows the managed instances")
+        raise AttributeError(
+            f"{self!r} of {short(instance)} cannot be set to {short(value)}: it follows the managed instances"
+        )
 
     def __delete__(self, instance: object, /) -> Never:
-        raise AttributeError(f"{self!r} of {instance!r} cannot be deleted: it follows the managed instances")
+        raise AttributeError(f"{self!r} of {short(instance)} cannot be deleted: it follows the managed instances")
 
     def __repr__(self) -> str:
         return f"<demand {self._declaration.name}>"

@@ -16,6 +16,7 @@ from weakref import WeakSet
 from refcount._faces.declarations import Declaration
 from refcount._faces.demands import DemandLeases
 from refcount._faces.tracked import is_tracked, raise_worst, watch
+from refcount._support.naming import short
 from refcount._support.reporting import report
 
 T = TypeVar("T")
@@ -177,7 +178,7 @@ class ManagedInstances(Generic[T]):
             if self._claim(key, claim):
                 raise_worst(self._settle(instance, key, claim), "a demand of an instance")
         except Exception as error:
-            report(error, f"a demand of {instance!r}")
+            report(error, f"a demand of {short(instance)}")
         finally:
             if self._claims.get(key) is claim:
                 del self._claims[key]

@@ -12,7 +12,7 @@ from refcount._faces.declarations import Manages, declared_by, demand
 from refcount._faces.demands import Demand, new_demand
 from refcount._faces.instances import ManagedInstances, hooked
 from refcount._faces.tracked import raise_worst
-from refcount._support.naming import public
+from refcount._support.naming import public, short
 from refcount._support.reporting import report
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ class InstanceManager(Manages[T]):
             ('a', 'b')
         """
         if not (self._instances or self._managed()).add(instance):
-            raise ValueError(f"{instance!r} is managed by {type(self).__qualname__} already")
+            raise ValueError(f"{short(instance)} is managed by {type(self).__qualname__} already")
 
     def remove_instance(self, instance: T) -> None:
         """Manage `instance` no longer, and end what it demanded.
@@ -170,7 +170,7 @@ class InstanceManager(Manages[T]):
             ('b',)
         """
         if not (self._instances or self._managed()).update(instance, remove=True):
-            raise ValueError(f"{instance!r} is not managed by {type(self).__qualname__}")
+            raise ValueError(f"{short(instance)} is not managed by {type(self).__qualname__}")
 
     def clear(self) -> None:
         """Manage nobody any more, and end all demands; a manager does so at the end of its with-statement.
@@ -224,4 +224,4 @@ class InstanceManager(Manages[T]):
             True
         """
         if not (self._instances or self._managed()).update(instance):
-            raise ValueError(f"{instance!r} is not managed by {type(self).__qualname__}")
+            raise ValueError(f"{short(instance)} is not managed by {type(self).__qualname__}")
