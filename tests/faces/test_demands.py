@@ -114,6 +114,16 @@ class Odd:
         return bool(self.missing)  # type: ignore[attr-defined]  # that is the mistake
 
 
+class Box(Generic[T]):
+    """Has an attribute of a name that texts have for a method."""
+
+    def __init__(self, title: T) -> None:
+        self.title = title
+
+    def open(self) -> None:
+        """Be a method."""
+
+
 METHODS = "method", "static", "of_class", "cached", "partial", "shared"
 
 
@@ -166,6 +176,19 @@ def test_managed_classes_that_cannot_be_seen() -> None:
     for manager in (Generic_[Later](), Forward()):
         with pytest.raises(TypeError, match=r"Later\.method is a method"):
             manager.add_instance(Later())
+
+
+def test_managed_classes_that_have_parameters() -> None:
+    """It is the class that counts, and not what it is a class of."""
+
+    class Titled(InstanceManager[Box[str] | list[str]]):
+        needing = demand("title")
+
+    box = Box("yes")
+    assert box in Titled([box]).needing
+    with pytest.raises(not_made) as caught:
+        class_with(InstanceManager[Box[str]], demand("open"))
+    assert "Box.open is a method" in refusal(caught)
 
 
 def test_what_is_no_method_after_all() -> None:

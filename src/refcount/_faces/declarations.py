@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from types import MappingProxyType
+from types import MappingProxyType, UnionType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -18,6 +18,7 @@ from typing import (
     Self,
     TypeGuard,
     TypeVar,
+    Union,
     cast,
     get_args,
     get_origin,
@@ -251,8 +252,15 @@ def declared_by(manager: type[Manages[Any]]) -> list[Declaration[Any, Any]]:
 def _managed_by(manager: type) -> list[type]:
     """Return the classes whose instances a class says it manages, as in `InstanceManager[Plain | Picky]`."""
     bases = [base for owner in manager.__mro__ for base in vars(owner).get("__orig_bases__", ())]
-    said = [it for base in bases if _is_manager(get_origin(base)) for it in get_args(base)]
-    return [cls for it in said for cls in (get_args(it) or (it,)) if isinstance(cls, type)]
+    return [cls for base in bases if _is_manager(get_origin(base)) for said in get_args(base) for cls in _classes(said)]
+
+
+def _classes(said: object) -> list[type]:
+    origin = get_origin(said)
+    if origin is Union or origin is UnionType:
+        return [cls for part in get_args(said) for cls in _classes(part)]
+    cls = said if origin is None else origin
+    return [cls] if isinstance(cls, type) else []
 
 
 def _is_manager(thing: object) -> bool:
@@ -297,17 +305,17 @@ class Declaration(Generic[T, V]):
         self.needs: Callable[[T], bool] = needs_attribute(needed_by) if isinstance(needed_by, str) else needed_by
         _check_call(WHO, self.needs, ("the instance",))
         hooks = {"acquire": acquire, "release": release, "changed": changed}
-        for what, hook in hooks.items():
-            if hook is not None:
-                _check_call(what, hook, HOOKS[what])
+        given = {what: hook for what, hook in hooks.items() if hook is not None}
+        for what, hook in given.items():
+            _check_call(what, hook, HOOKS[what])
         if resource is not None:
             _check_resource(resource)
         self.acquire: Callable[[Any], object] | None = acquire
         self.release: Callable[[Any], object] | None = release
         self.changed: Callable[[Any, Any], object] | None = changed
         self.member: Member | None = Member(resource, "a demand") if is_member(resource) else None
-        self.opener: Any = None if self.member else resource
-        self.hooked: bool = resource is not None or any(hooks.values())
+        self.opener: Any = resource if self.member is None else None
+        self.hooked: bool = resource is not None or bool(given)
 
     def check_class(self, cls: type) -> None:
         """Raise `TypeError` if no instance of a class can say whether it demands.

@@ -264,7 +264,8 @@ class DemandLeases(Generic[T, V]):
         self._joining: dict[int, T] = {}  # who is about to demand
         self._leases: dict[int, Lease[V]] = {}
         declaration = self._declaration
-        self._changes: Changes[T] | None = Changes(declaration.changed, self._manager) if declaration.changed else None
+        told = declaration.changed
+        self._changes: Changes[T] | None = None if told is None else Changes(told, self._manager)
         self._hooks: DemandHooks[T, V] = DemandHooks(declaration, self._manager, ref(self))
         if declaration.member is None:
             self._resource = SharedResource(self._hooks.run, name=declaration.name)

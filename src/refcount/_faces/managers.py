@@ -25,7 +25,7 @@ class InstanceManager(Manages[T]):
 
     Instances are told apart by identity, so they need not be hashable. Adding and removing is safe from any thread and
     from inside the hooks of a demand. A demand that an instance has is met before the instance is among `instances`,
-    and ended after it no longer is.
+    and ended after it no longer is. At the end of its with-statement a manager is cleared; without one, nobody does so.
 
     In a forked child it has the same instances, and they demand the same, but nothing has begun: no hook has run, there
     is no value, and nothing will be released. A demand begins when an instance is added that has it, or looked at again

@@ -9,10 +9,11 @@ from contextlib import aclosing, suppress
 from functools import wraps
 from inspect import Parameter, Signature
 from types import FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from refcount._core.lease import Lease
 from refcount._core.shared import SharedResource
+from refcount._faces.declarations import is_lease
 from refcount._faces.signatures import Uses1, Uses2, Uses3, Uses4, Uses5
 from refcount._support.checks import check_callable, function_of, is_manager_function, misfit
 from refcount._support.members import Member, is_member
@@ -156,13 +157,9 @@ class Injection:
         member = self._members.get(id(resource))
         found: Callable[[], object] = cast("Any", resource) if member is None else member.on(args[0])
         lease = found()
-        if not _is_lease(lease):
+        if not is_lease(lease):
             raise TypeError(f"{name_of(self._function)} uses {_name(resource)}, which gave no lease but {short(lease)}")
         return lease
-
-
-def _is_lease(thing: object) -> TypeGuard[Lease[object]]:
-    return isinstance(thing, Lease)
 
 
 class Holding:
