@@ -435,7 +435,7 @@ def test_inherited_and_overridden() -> None:
 UNFIT_NAMES: list[Callable[[Any], Any] | None] = [lambda room: 3, lambda room: room.missing, None]
 
 
-@pytest.mark.parametrize("name", UNFIT_NAMES, ids=repr)
+@pytest.mark.parametrize("name", UNFIT_NAMES, ids=["number", "error", "None"])
 def test_a_name_that_cannot_be_made(name: Any) -> None:
     """Then it is called by class and attribute, and works all the same."""
 
@@ -623,7 +623,7 @@ MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((Camera,), {"check": True}, TypeError, "check .* not True"),
     ((Camera,), {"linger": -1.0}, ValueError, "linger .* not -1.0"),
     ((Camera,), {"linger": "1"}, TypeError, "linger .* not '1'"),
-    ((Camera,), {"name": 3}, TypeError, "name of a refcounted_attribute must be a string.* not 3"),
+    ((Camera,), {"name": 3}, TypeError, "name of refcounted_attribute must be a string.* not 3"),
     ((Camera,), {"name": lambda: "x"}, TypeError, "name .* is called with the instance, and .* takes "),
     ((Camera,), {"exclusive": True, "overlap": True}, ValueError, "exclusive and overlap contradict"),
     ((Camera,), {"at_exit": "wait"}, ValueError, "at_exit must be 'stop' or 'leave', not 'wait'"),

@@ -177,7 +177,7 @@ def test_manager_keeps_nothing_alive_that_it_does_not_manage() -> None:
         ({"a": ""}, False),
         ({"a": []}, False),
     ],
-    ids=str,
+    ids=["missing", "None", "False", "True", "1", "object", "function", "0", "0.0", "text", "list"],
 )
 def test_attribute_demands(attributes: dict[str, object], demands: bool) -> None:
     """An attribute demands when it exists and is true, be it a function that the instance was given."""

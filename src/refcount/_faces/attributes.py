@@ -169,7 +169,7 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
         at_exit: Literal["stop", "leave"] = "stop",
         name: str | Callable[[Any], str] | None = None,
     ) -> None:
-        check_name("a refcounted_attribute", name, INSTANCE)
+        check_name("refcounted_attribute", name, INSTANCE)
         self._options: Options[Any] = Options(linger, check, overlap, exclusive, own_thread, at_exit)
         self._name = name
         self._places: PerInstance[Place[T_co]] | None = None
