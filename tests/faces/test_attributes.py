@@ -377,6 +377,16 @@ def test_a_lease_that_its_own_instance_keeps_is_lost_with_it(name: str) -> None:
     assert str(caught[0].message).startswith(f"a lease of Server.{name} was never released")
 
 
+def test_held_without_a_lease() -> None:
+    """An anonymous hold keeps it, though nobody refers to it meanwhile."""
+    server = Server()
+    server.process.inc()
+    gc.collect()
+    assert server.process.usecount == 1
+    server.process.dec()
+    assert server.done == ["start", "stop"]
+
+
 def test_closed_it_stays_closed() -> None:
     """Though an idle resource is forgotten, its end is not."""
     server = Server()
