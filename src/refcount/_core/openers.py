@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, TypeAlias, TypeVar, cast
 
 from refcount._core.clock import clocks
@@ -42,9 +43,13 @@ def lives_of_hooks(
     return cast("Callable[[], Life[T]]", partial(_made, factory, start, stop, name))
 
 
-def is_made_of_hooks(lives: Callable[..., Life[object]]) -> bool:
-    """Return whether `lives_of_hooks` has made it, so that it takes `late`: what runs a stop for the collector."""
-    return isinstance(lives, partial) and lives.func is _made
+def runner_for_later() -> Callable[[Callable[[], object]], object]:
+    """Return what can run a stop that the garbage collector asks for: this thread if it is a resource's own."""
+    return own_threads.get(get_ident(), clocks.thread.lost)
+
+
+own_threads: dict[int, Callable[[Callable[[], object]], object]] = {}
+"""What gives something to do to each thread that is a resource's own, by its number."""
 
 
 def begin(life: Life[T], name: Name) -> T:
@@ -136,8 +141,8 @@ def _made(
     start: Callable[[T], object] | None,
     stop: Callable[[T], object] | None,
     name: Name,
-    late: Callable[[Callable[[], object]], object] | None = None,
 ) -> Generator[T, None, None]:
+    run_later = runner_for_later()
     thing = factory()
     if start is not None:
         try:
@@ -150,7 +155,7 @@ def _made(
     except GeneratorExit:
         # The garbage collector closes it, with all that it belongs to: a hook is not run inside of the collector.
         if stop is not None:
-            (late or clocks.thread.lost)(partial(stop, thing))
+            run_later(partial(stop, thing))
         raise
     if stop is not None:
         stop(thing)

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from refcount._core.openers import OUR_CODE, begin, finish, is_made_of_hooks
+from refcount._core.openers import OUR_CODE, begin, finish, own_threads
 from refcount._core.parking import Errand
 from refcount._core.registry import registry
 from refcount._support.naming import Name, text_of
@@ -84,12 +84,14 @@ class OwnThread:
 
 
 def _work(queue: SimpleQueue[Callable[[], object] | None]) -> None:
+    own_threads[get_ident()] = queue.put
     while (job := queue.get()) is not None:
         try:
             job()
         except BaseException as error:  # nobody waits for it
             report(error, "a thread of its own")
         del job
+    del own_threads[get_ident()]
 
 
 class LivesInThreads(Generic[T]):
@@ -101,7 +103,7 @@ class LivesInThreads(Generic[T]):
         in_turn: Whether a start waits for what the thread before was interrupted in.
     """
 
-    def __init__(self, lives: Callable[..., Life[T]], name: Name, *, in_turn: bool) -> None:
+    def __init__(self, lives: Callable[[], Life[T]], name: Name, *, in_turn: bool) -> None:
         self.name = name
         self._lives = lives
         self._in_turn = in_turn
@@ -112,14 +114,13 @@ class LivesInThreads(Generic[T]):
         """Return a new life."""
         return _live(self)  # type: ignore[return-value]  # a generator function returns just that
 
-    def fresh(self, thread: OwnThread, before: tuple[int, Errand[None]] | None) -> Life[T]:
-        """Return a new life that `thread` is to begin, which this is called in; when what was `before` is over."""
+    def fresh(self, before: tuple[int, Errand[None]] | None) -> Life[T]:
+        """Return a new life, in the thread that is to begin it, when what was `before` is over."""
         if before is not None and before is self.before:
             self.before = None  # who comes later, since this was given up, does not wait
             if before[0] == registry.forks:
                 before[1].finish()
-        # Where the garbage collector closes a life that hooks make, their stop is to run here all the same.
-        return self._lives(late=thread.submit) if is_made_of_hooks(self._lives) else self._lives()
+        return self._lives()
 
     def leave(self, thread: OwnThread, task: _Task[T]) -> None:
         """Let `thread` go on alone, and others wait for it: the next start, and the end of the process."""
@@ -138,14 +139,13 @@ class _Task(Generic[T]):
     life: Life[T] | None = None
     value: T
 
-    def __init__(self, lives: LivesInThreads[T], thread: OwnThread) -> None:
+    def __init__(self, lives: LivesInThreads[T]) -> None:
         self._before = lives.before
         self._lives = lives
-        self._thread = thread
 
     def begin(self) -> None:
         """Start the resource."""
-        self.life = life = self._lives.fresh(self._thread, self._before)
+        self.life = life = self._lives.fresh(self._before)
         self.value = begin(life, self._lives.name)
 
     def end(self) -> None:
@@ -169,7 +169,7 @@ class _Task(Generic[T]):
 
 def _live(lives: LivesInThreads[T]) -> Generator[T, None, None]:
     thread = OwnThread(lives.name)
-    task = _Task(lives, thread)
+    task = _Task(lives)
     try:
         try:
             thread.start()

@@ -12,9 +12,8 @@ from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from weakref import ref
 
-from refcount._core.clock import clocks
 from refcount._core.lease import Lease
-from refcount._core.openers import Options
+from refcount._core.openers import Options, runner_for_later
 from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import RefcountError
 from refcount._faces.signatures import SupportsEnter
@@ -154,7 +153,7 @@ class SharedClass(Generic[T]):
         if instance is None:
             raise ReferenceError(f"this resource's instance of {kind} is gone: keep it while you use it")
         enter, leave = self.own(instance, "__enter__"), self.own(instance, "__exit__")
-        entries = self.entries(instance)
+        entries, run_later = self.entries(instance), runner_for_later()
         resource = entries.resource()
         life = object()
         try:
@@ -164,7 +163,7 @@ class SharedClass(Generic[T]):
                 yield from (enter(),)
             except GeneratorExit:
                 # The garbage collector closes it, with the instance: a hook is not run inside of the collector.
-                clocks.thread.lost(partial(leave, None, None, None))
+                run_later(partial(leave, None, None, None))
                 raise
             leave(None, None, None)
         finally:
