@@ -1429,3 +1429,51 @@ def test_states_of_a_waiting_key() -> None:
         visitor = Visitor(cameras[1]).waits()
         assert cameras[1].state is State.STARTING
     visitor.leave()
+
+
+def test_who_holds_all_slots_by_with_does_not_wait_for_himself() -> None:
+    """He gets an error that says so, at once; with a timeout he waits, since another thread may give them back."""
+    cameras = Cameras(capacity=2)
+    with cameras[0](), cameras[1]():
+        with pytest.raises(ReentrantError, match=r"2\) inside a with-block of camera\(0\), camera\(1\) would wait"):
+            cameras[2].acquire()
+        with pytest.raises(TimeoutError):
+            cameras[2].acquire(timeout=0)
+        assert cameras[1]().acquire().release()  # it is up anyway
+    with cameras[2]():
+        assert cameras[2].usecount == 1
+    cameras.family.close(timeout=WAIT)
+
+
+def test_who_holds_some_slots_by_with_waits_for_the_others() -> None:
+    """Another thread's lease, or one that was acquired by hand, may be given back by anybody."""
+    cameras = Cameras(capacity=2)
+    by_hand = cameras[1].acquire()
+    with cameras[0]():
+        visitor = Visitor(cameras[1])
+        release = threading.Timer(0, by_hand.release)
+        visitor.leave()
+        release.start()
+        with cameras[2]():
+            assert cameras[2].usecount == 1
+        release.join(WAIT)
+    lease = cameras[0]()
+    with lease, cameras[1]():
+        lease.release()  # inside its own block: it holds nothing any more
+        with cameras[2]():
+            assert cameras[2].usecount == 1
+    cameras.family.close(timeout=WAIT)
+
+
+def test_another_threads_with_does_not_count() -> None:
+    """Nor does a block that was left, or never got in."""
+    cameras = Cameras(capacity=1)
+    visitor = Visitor(cameras[0])
+    waiting_one = Visitor(cameras[1]).waits()
+    visitor.leave()
+    waiting_one.leave()
+    with pytest.raises(TimeoutError), cameras[0](), cameras[1]().acquire(timeout=0):
+        pass
+    with cameras[1]():
+        assert cameras[1].usecount == 1
+    cameras.family.close(timeout=WAIT)

@@ -859,3 +859,126 @@ lease.release()
         "child: stop camera",
         "stop camera",
     )
+
+
+# --- What is left as it is, and threads of a resource's own ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("generator", [True, False])
+def test_what_is_to_be_left_is_left_at_exit(generator: bool) -> None:
+    """Held or lingering: without a warning, and not even by the end of the interpreter, which closes generators."""
+    program = """
+@contextmanager
+def opener():
+    say("start")
+    try:
+        yield
+    finally:
+        say("stop")
+hooks = SharedResource.of(lambda: say("start"), stop=lambda _: say("stop"), at_exit="leave", linger=math.inf)
+generators = SharedResource(opener, at_exit="leave", linger=math.inf)
+mount = generators if GENERATOR else hooks
+touch(mount)
+lease = mount.acquire()
+other = SharedResource(opener, at_exit="leave", linger=100.0)
+touch(other)
+say("end")
+""".replace("GENERATOR", repr(generator))
+    check(run(program, options=("-W", "always")), "start", "start", "end")
+
+
+def test_what_is_to_be_left_stops_like_any_other_before() -> None:
+    """The option speaks of the end of the process only."""
+    program = """
+mount = make("mount", at_exit="leave")
+touch(mount)
+mount.inc()
+mount.close(force=True)
+say("end")
+"""
+    check(run(program), "start mount", "stop mount", "start mount", "stop mount", "end")
+
+
+@pytest.mark.parametrize("linger", ["0", "math.inf"])
+def test_a_thread_of_its_own_stops_at_exit(linger: str) -> None:
+    """What is held and what lingers, each in its thread, which keeps no process from its end."""
+    program = f"""
+places = []
+@contextmanager
+def opener():
+    places.append(threading.current_thread())
+    yield
+    say("stop", threading.current_thread() is places[0])
+camera = SharedResource(opener, name="camera", own_thread=True, linger={linger})
+if camera.acquire().release() if {linger} else camera.inc():
+    say("lingers")
+"""
+    ended = run(program, options=("-W", "ignore::ResourceWarning"))
+    check(ended, *(["lingers"] if linger != "0" else []), "stop True")
+
+
+@needs_sigint
+def test_ctrl_c_while_its_own_thread_starts_it() -> None:
+    """The consumer is let go at once; what comes up late is undone, and the process waits for that."""
+    program = """
+@contextmanager
+def opener():
+    say("starting")
+    gate.wait(20)
+    say("start")
+    yield
+    say("stop")
+gate = threading.Event()
+camera = SharedResource(opener, own_thread=True)
+try:
+    camera.acquire()
+except KeyboardInterrupt:
+    say("interrupted", camera.state.value)
+gate.set()
+"""
+
+    def press(process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "starting\n"
+        process.send_signal(signal.SIGINT)
+
+    check(run(program, meanwhile=press), "interrupted idle", "start", "stop")
+
+
+@needs_fork
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    """It leaves alone what the parent's thread has started, and starts another one."""
+    program = """
+camera = make("camera", own_thread=True)
+lease = camera.acquire()
+def child():
+    touch(camera)
+    camera.inc()
+    camera.dec()
+assert fork(child) == 0
+lease.release()
+"""
+    check(
+        run_forking(program),
+        "start camera",
+        *["child: start camera", "child: stop camera"] * 2,
+        "stop camera",
+    )
+
+
+@needs_fork
+def test_holds_without_a_lease_are_the_parents() -> None:
+    """In the child there is none to give back."""
+    program = """
+from refcount import UnderflowException
+camera = make("camera")
+camera.inc()
+def child():
+    try:
+        camera.dec()
+    except UnderflowException as error:
+        say(type(error).__name__, camera.usecount)
+assert fork(child) == 0
+camera.dec()
+"""
+    check(run_forking(program), "start camera", "child: UnderflowException 0", "stop camera")
