@@ -27,7 +27,7 @@ from refcount import (
 from refcount._core.clock import THREAD_NAME, clocks
 from refcount._core.family import Family, Limits, Member
 from refcount._core.generation import Generation
-from refcount._core.openers import Opener, Options, lives_of
+from refcount._core.openers import LivesOfOpener, Opener, Options
 from refcount._core.room import Room
 from refcount._core.schedule import LITTER, Schedule
 from refcount._core.slots import Capacity, Slot
@@ -190,7 +190,7 @@ def family_of(resource: Resource[..., Thing]) -> Family[Thing]:
 
 def made(family: Family[Thing], key: Hashable, opener: Opener[Thing], name: str = "camera") -> SharedResource[Thing]:
     """Return the resource of `key`, which has to be made or is found by who makes one."""
-    return family.make(key, lives_of(opener, name), name)
+    return family.make(key, LivesOfOpener(opener, name), name)
 
 
 # --- One resource for each key --------------------------------------------------------------------------------------

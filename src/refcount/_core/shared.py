@@ -11,7 +11,7 @@ from refcount._core.control import Controls
 from refcount._core.generation import State
 from refcount._core.lease import ACQUIRED, Lease
 from refcount._core.observing import Observers
-from refcount._core.openers import Opener, Options, lives_of, lives_of_hooks
+from refcount._core.openers import LivesOfOpener, Opener, Options, lives_of_hooks
 from refcount._core.registry import registry
 from refcount._core.threads import ThreadDriver
 from refcount._errors import UnderflowException
@@ -88,7 +88,7 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
         check_name(type(self).__name__, name)
         full_name = named(name, name_of(opener))
         options = Options(linger, check, overlap, exclusive, own_thread, at_exit)
-        self._setup(lives_of(opener, full_name), full_name, options)
+        self._setup(LivesOfOpener(opener, full_name), full_name, options)
 
     @staticmethod
     def of(

@@ -14,7 +14,7 @@ from weakref import ref
 
 from refcount._core.clock import clocks
 from refcount._core.lease import Lease
-from refcount._core.openers import Options, lives_of
+from refcount._core.openers import LivesOfOpener, Options
 from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import ReleasedError
 from refcount._faces.changes import Changes
@@ -270,7 +270,7 @@ class DemandLeases(Generic[T, V]):
         if declaration.member is None:
             self._resource = SharedResource(self._hooks.run, name=declaration.name)
         else:  # what it holds may refer to the manager, which is to be found lost all the same
-            self._resource = new_resource(lives_of(self._hooks.run, declaration.name), declaration.name, Options())
+            self._resource = new_resource(LivesOfOpener(self._hooks.run, declaration.name), declaration.name, Options())
 
     def __del__(self) -> None:
         # The manager is gone. Runs inside the garbage collector, so look, queue, and nothing else.
