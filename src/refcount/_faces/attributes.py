@@ -12,12 +12,13 @@ from refcount._core.openers import Options
 from refcount._core.shared import SharedResource, new_resource
 from refcount._faces.recipes import INSTANCE, Own, Place, Recipe
 from refcount._support.checks import check_name
-from refcount._support.naming import name_of, named, public, short, text_of
+from refcount._support.naming import Name, name_of, named, public, short, text_of
 from refcount._support.weak import PerInstance
 
 if TYPE_CHECKING:
     import typing_extensions
 
+    from refcount._core.openers import Life
     from refcount._faces.signatures import AttributeOptions, CheckFor, MethodGiving
 
     D = typing_extensions.TypeVar("D", default=object)
@@ -172,7 +173,8 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
         check_name("refcounted_attribute", name, INSTANCE)
         self._options: Options[Any] = Options(linger, check, overlap, exclusive, own_thread, at_exit)
         self._name = name
-        self._places: PerInstance[Place[T_co]] | None = None
+        self._places: PerInstance[Place[T_co] | SharedResource[T_co]] | None = None
+        self._lives: Callable[[], Life[T_co]] | None = None
         if source is not None:
             self._recipe: Recipe[T_co] | None = Recipe(source, start, stop)
             self.__doc__ = self._recipe.doc
@@ -202,7 +204,7 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
                 "generator method, or hand a factory in"
             )
         if self._places is None:  # a second name is another one for the same thing
-            self._places = PerInstance(f"{owner.__qualname__}.{name}", Place)
+            self._places = PerInstance(f"{owner.__qualname__}.{name}")
 
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Self: ...
@@ -216,18 +218,31 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
                 f"{self!r} has no name, since it was assigned after its class was made: assign it in the class body, "
                 "or call its __set_name__(owner, name) first"
             )
-        place = self._places.get(instance)
-        return place.find() or self._make(place, instance)
+        place = self._places.get(instance, lambda: self._place(instance))
+        return place if isinstance(place, SharedResource) else place.find() or self._make(place, instance)
+
+    def _place(self, instance: object) -> Place[T_co] | SharedResource[T_co]:
+        """Return where the resource of an instance is found: kept itself, unless it refers to the instance."""
+        assert self._recipe is not None  # `__set_name__` has seen to it
+        if self._recipe.sees_instance:
+            return Place()
+        if callable(self._name):
+            name = self._name_of(instance)
+            return new_resource(self._recipe.lives(instance, name), name, self._options)
+        self._lives = self._lives or self._recipe.lives(instance, self._full_name)  # the same for all
+        return new_resource(self._lives, self._full_name(), self._options)
 
     def _make(self, place: Place[T_co], instance: object) -> SharedResource[T_co]:
-        assert self._recipe is not None  # `__set_name__` has seen to it
-        name = partial(self._name_for, ref(instance)) if callable(self._name) else self._name or self._full_name()
-        lives = self._recipe.lives(instance, name)
-        if not self._recipe.sees_instance:
-            return place.keep(new_resource(lives, name, self._options))
-        return place.keep_weakly(Own(place, lives, name, self._options))
+        assert self._recipe is not None
+        name = self._name_of(instance)
+        return place.keep(Own(place, self._recipe.lives(instance, name), name, self._options))
+
+    def _name_of(self, instance: object) -> Name:
+        return partial(self._name_for, ref(instance)) if callable(self._name) else self._full_name()
 
     def _full_name(self) -> str:
+        if isinstance(self._name, str):
+            return self._name
         return self._places.name if self._places is not None else self._source_name()
 
     def _source_name(self) -> str:

@@ -113,7 +113,7 @@ def _hook(what: str, function: Callable[..., Any] | None) -> Part:
 
 
 class Place(Generic[T]):
-    """Where the resource of one instance is found.
+    """Where the resource of one instance is found that refers to it: the instance would never go if it were kept.
 
     Attributes:
         closed: Whether it was closed, so that whatever comes in its place is to be closed as well.
@@ -122,23 +122,16 @@ class Place(Generic[T]):
     __slots__ = ("_found", "closed")
 
     def __init__(self) -> None:
-        self._found: dict[int, Callable[[], SharedResource[T] | None]] = {}
+        self._found: dict[int, WeakValue[SharedResource[T]]] = {}
         self.closed: bool = False
 
     def find(self) -> SharedResource[T] | None:
         """Return the resource, if there is one."""
-        reference: Callable[[], SharedResource[T] | None] = self._found.get(0, NOBODY)
-        return reference()
+        return self._found.get(0, NOBODY)()
 
     def keep(self, fresh: SharedResource[T]) -> SharedResource[T]:
-        """Keep a resource that does not refer to the instance, and return it, or that of a thread which was faster."""
-        return self._put(lambda: fresh)
-
-    def keep_weakly(self, fresh: SharedResource[T]) -> SharedResource[T]:
-        """Do the same with one that refers to the instance, which would never go if that were kept."""
-        return self._put(WeakValue(fresh, methodcaller("discard", self._found, 0)))
-
-    def _put(self, reference: Callable[[], SharedResource[T] | None]) -> SharedResource[T]:
+        """Keep a resource weakly, and return it, or that of a thread which was faster."""
+        reference = WeakValue(fresh, methodcaller("discard", self._found, 0))
         while (found := self._found.setdefault(0, reference)()) is None:
             WeakValue.discard(self._found, 0)
         return found
