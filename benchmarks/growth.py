@@ -20,7 +20,7 @@ from pathlib import Path
 from measuring import Cell, Loop, Table, nanoseconds, parser, show
 from peers import Empty, hand_written
 
-from refcount import Lease, Resource, SharedResource, refcounted_resource
+from refcount import Lease, ResourceFunction, SharedResource, refcounted_resource
 
 KEYS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 WAITERS = (1, 10, 100, 1_000, 5_000)
@@ -40,7 +40,7 @@ def one(index: int) -> Generator[int]:
     yield index
 
 
-def entering_key(family: Resource[[int], int], key: int) -> Loop:
+def entering_key(family: ResourceFunction[[int], int], key: int) -> Loop:
     """Return a loop that enters and leaves one key."""
 
     def loop(n: int) -> None:

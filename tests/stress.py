@@ -36,7 +36,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
-from refcount import CapacityError, ClosedError, Lease, Resource, SharedResource, State, refcounted_resource
+from refcount import CapacityError, ClosedError, Lease, ResourceFunction, SharedResource, State, refcounted_resource
 from refcount._core.clock import THREAD_NAME, clocks
 
 STUCK = 30.0
@@ -377,7 +377,7 @@ class Keyed(Target):
         with suppress(ClosedError):  # all of it is
             self._watch(self._family.resource(key), None)  # somebody may hold it already
 
-    def _share(self) -> Resource[[int], Thing]:
+    def _share(self) -> ResourceFunction[[int], Thing]:
         kind = self.kind
         if kind.checked:
             return refcounted_resource(

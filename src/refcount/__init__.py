@@ -29,7 +29,7 @@ from refcount._usecount import USECOUNT_MAX
 if TYPE_CHECKING:
     __version__: str
 
-    from refcount._faces.functions import Resource, refcounted_resource
+    from refcount._faces.functions import ResourceFunction, refcounted_resource
     from refcount._faces.methods import ResourceMethod, refcounted_method
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
     "RefcountedValue",
     "Refcounter",
     "ReleasedError",
-    "Resource",
+    "ResourceFunction",
     "ResourceMethod",
     "SharedResource",
     "StartStop",
@@ -65,7 +65,7 @@ __all__ = [
 
 # These stand on wrapt, whose import takes asyncio with it: it is imported when one of them is first used.
 _LATE = {
-    "Resource": "_faces.functions",
+    "ResourceFunction": "_faces.functions",
     "ResourceMethod": "_faces.methods",
     "refcounted_method": "_faces.methods",
     "refcounted_resource": "_faces.functions",

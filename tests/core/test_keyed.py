@@ -19,7 +19,7 @@ from refcount import (
     ClosedError,
     Lease,
     ReentrantError,
-    Resource,
+    ResourceFunction,
     SharedResource,
     State,
     refcounted_resource,
@@ -182,7 +182,7 @@ def is_empty(cameras: Cameras | Family[Thing]) -> bool:
     return not any(facts[name] for name in names) and not facts["_evictions"].freeing
 
 
-def family_of(resource: Resource[..., Thing]) -> Family[Thing]:
+def family_of(resource: ResourceFunction[..., Thing]) -> Family[Thing]:
     """Return the family of a decorated function."""
     family: Family[Thing] = vars(type(resource))["_self_calls"].__get__(resource)
     return family

@@ -25,7 +25,7 @@ from refcount import (
     ClosedError,
     Lease,
     RefcountedExecutor,
-    Resource,
+    ResourceFunction,
     SharedResource,
     WorkerGroup,
     refcounted_method,
@@ -533,8 +533,8 @@ def test_it_looks_like_the_function() -> None:
     shown = pydoc.plain(pydoc.render_doc(camera))
     assert "camera(index: 'int'" in shown
     assert "A camera." in shown
-    assert repr(camera) == str(camera) == "<Resource camera>"
-    assert Resource.__module__ == "refcount"
+    assert repr(camera) == str(camera) == "<ResourceFunction camera>"
+    assert ResourceFunction.__module__ == "refcount"
 
 
 def test_wraps_chains() -> None:
@@ -594,12 +594,12 @@ def test_it_pretends_nothing() -> None:
         for protocol in (Sized, Container, Iterable, AbstractContextManager):
             assert not isinstance(thing, protocol)
         assert bool(thing)
-    with pytest.raises(AttributeError, match="<Resource camera> has no attribute 'resorce'"):
+    with pytest.raises(AttributeError, match="<ResourceFunction camera> has no attribute 'resorce'"):
         camera.resorce  # type: ignore[attr-defined]  # that is the mistake
     with pytest.raises(AttributeError, match=r"<ResourceMethod Holder\.method> has no attribute 'resources'"):
         Holder.method.resources  # type: ignore[attr-defined]  # that is the mistake
     with pytest.raises(AttributeError):  # as one that is unpickled or copied before it is made
-        Resource.__new__(Resource).resorces  # type: ignore[attr-defined]  # as if
+        ResourceFunction.__new__(ResourceFunction).resorces  # type: ignore[attr-defined]  # as if
 
 
 class Holder:
@@ -914,7 +914,7 @@ def test_an_error_of_an_argument_is_its_own() -> None:
 
 
 PURE = """
-from refcount import Resource, refcounted_resource
+from refcount import ResourceFunction, refcounted_resource
 
 @refcounted_resource
 def camera(index):
@@ -922,7 +922,7 @@ def camera(index):
     yield index
 
 with camera(0) as value:
-    print(value, camera.__module__, camera.__doc__, Resource.__module__, Resource.__name__)
+    print(value, camera.__module__, camera.__doc__, ResourceFunction.__module__, ResourceFunction.__name__)
 """
 
 
@@ -937,4 +937,4 @@ def test_it_does_without_the_extension_of_wrapt(disabled: str) -> None:
         timeout=WAIT,
         check=False,
     )
-    assert ended.stdout == "0 __main__ A camera. refcount Resource\n", ended.stderr
+    assert ended.stdout == "0 __main__ A camera. refcount ResourceFunction\n", ended.stderr

@@ -26,7 +26,7 @@ from refcount import (
     CapacityError,
     ClosedError,
     Lease,
-    Resource,
+    ResourceFunction,
     ResourceMethod,
     SharedResource,
     refcounted_method,
@@ -109,10 +109,10 @@ def test_arguments_are_keys_for_each_instance() -> None:
 
 
 def test_an_instance_has_the_whole_surface() -> None:
-    """`producer.feed` is a `Resource`: it is called, and has `resource`, `resources`, `close` and `capacity`."""
+    """`producer.feed` is a `ResourceFunction`: it is called, and has `resource`, `close` and the rest."""
     producer, other = Producer(), Producer()
     feed = producer.feed
-    assert isinstance(feed, Resource)
+    assert isinstance(feed, ResourceFunction)
     assert isinstance(feed(), Lease)
     assert isinstance(feed.resource(), SharedResource)
     assert feed.capacity is None
@@ -368,7 +368,7 @@ def test_an_override_and_the_overridden_are_two() -> None:
     with loud.feed() as value, loud.feed() as again:
         assert value == again == "LOUD NEWS 1"
         assert [resource.name for resource in loud.feed.resources()] == ["Loud.feed()"]
-        base: Resource[..., str] = super(Loud, loud).feed
+        base: ResourceFunction[..., str] = super(Loud, loud).feed
         with base("news", limit=1) as quiet:
             assert quiet == "loud news 1"
             assert base.resource("news", limit=1).usecount == 2
@@ -401,7 +401,7 @@ def test_it_looks_like_a_method() -> None:
         assert not inspect.isgeneratorfunction(function)
     assert [ask(producer.feed) for ask in (inspect.ismethod, inspect.isroutine)] == [True, True]
     assert [ask(Producer.feed) for ask in (inspect.ismethod, inspect.isroutine)] == [False, True]
-    assert repr(producer.feed) == "<Resource Producer.feed>"
+    assert repr(producer.feed) == "<ResourceFunction Producer.feed>"
     assert producer.feed == producer.feed
     assert producer.feed != Producer().feed
     assert len({producer.feed, producer.feed, producer.line, Producer().feed}) == 3
@@ -467,7 +467,7 @@ def test_it_has_what_its_function_has() -> None:
     assert feed.__annotations__ == Producer.feed.__wrapped__.__annotations__
     assert {"capacity", "close", "resource", "resources", "__self__", "__wrapped__"} <= {*dir(feed)}
     assert inspect.unwrap(feed) is Producer.feed.__wrapped__
-    with pytest.raises(AttributeError, match=r"<Resource Producer\.feed> has no attribute 'resorces'"):
+    with pytest.raises(AttributeError, match=r"<ResourceFunction Producer\.feed> has no attribute 'resorces'"):
         feed.resorces()
     with pytest.raises(AttributeError):
         feed.colour = "red"
@@ -656,7 +656,7 @@ def test_what_is_got_from_an_instance_is_what_it_says_and_no_context_manager() -
             yield 1
 
     feed = Producer().feed
-    assert isinstance(feed, Resource)
+    assert isinstance(feed, ResourceFunction)
     assert getattr(sys.modules[type(feed).__module__], type(feed).__qualname__) is type(feed)
     for thing in (feed, Producer.feed):
         assert not isinstance(thing, AbstractContextManager | AbstractAsyncContextManager)

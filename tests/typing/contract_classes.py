@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Generic, Self, TypeVar, assert_type
 
-from refcount import Lease, Resource, SharedResource, StartStop, refcounted_resource, resource_of
+from refcount import Lease, ResourceFunction, SharedResource, StartStop, refcounted_resource, resource_of
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ def what_is_refused() -> None:
 
 def what_only_the_run_time_refuses() -> None:
     """A class takes no `capacity`, `key` or `when_full`; types cannot say so, since it is a callable as well."""
-    assert_type(refcounted_resource(Counter, capacity=3), Resource[[], int])
+    assert_type(refcounted_resource(Counter, capacity=3), ResourceFunction[[], int])
     assert_type(refcounted_resource(capacity=3)(Counter), type[Counter])
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, assert_type
 
-from refcount import Lease, Resource, ResourceMethod, SharedResource, refcounted_method, refcounted_resource
+from refcount import Lease, ResourceFunction, ResourceMethod, SharedResource, refcounted_method, refcounted_resource
 
 if TYPE_CHECKING:
     from typing import assert_type
@@ -93,7 +93,7 @@ def functions() -> None:
     assert_type(in_parentheses("x"), Lease[Conn])
     assert_type(bounded("x", 1, 2, size=3, fast=True), Lease[Conn])
     assert_type(plain(), Lease[Conn])
-    assert_type(plain, Resource[[], Conn])
+    assert_type(plain, ResourceFunction[[], Conn])
     assert_type(managed("x"), Lease[Conn])
     assert_type(returns_manager("x"), Lease[Conn])
     assert_type(generic(3), Lease[list[int]])
@@ -103,17 +103,17 @@ def functions() -> None:
     with_any_arguments(db)
 
 
-def with_any_arguments(source: Resource[..., Conn]) -> None:
+def with_any_arguments(source: ResourceFunction[..., Conn]) -> None:
     """Arguments that are not known are not checked."""
     assert_type(source(1, 2), Lease[Conn])
 
 
-def wider(source: Resource[[], object]) -> None:
+def wider(source: ResourceFunction[[], object]) -> None:
     """What gives something narrower will do."""
     assert_type(source(), Lease[object])
 
 
-def narrower(source: Resource[[], FastConn]) -> None:
+def narrower(source: ResourceFunction[[], FastConn]) -> None:
     """What gives something wider will not."""
     assert_type(source(), Lease[FastConn])
 
@@ -464,8 +464,8 @@ class Concrete(Abstract):
 
 
 def methods(producer: Producer, heir: Heir, abstract: Abstract) -> None:
-    """On an instance a method is a `Resource`, on the class a `ResourceMethod`."""
-    assert_type(producer.feed, Resource[[], Conn])
+    """On an instance a method is a `ResourceFunction`, on the class a `ResourceMethod`."""
+    assert_type(producer.feed, ResourceFunction[[], Conn])
     assert_type(producer.feed(), Lease[Conn])
     with producer.feed() as conn:
         assert_type(conn, Conn)

@@ -23,7 +23,7 @@ from refcount import (
     RefcountedValue,
     Refcounter,
     RefcountError,
-    Resource,
+    ResourceFunction,
     ResourceMethod,
     SharedResource,
     StartStop,
@@ -110,7 +110,7 @@ async def functions() -> None:
     assert_type(db("x", timeout=2), Lease[Conn])
     with db(url="x") as conn:
         assert_type(conn, Conn)
-    assert_type(plain, Resource[[], Conn])
+    assert_type(plain, ResourceFunction[[], Conn])
     assert_type(bounded("x"), Lease[Conn])
     assert_type(managed("x"), Lease[Conn])
     assert_type(checked("x"), Lease[Conn])
@@ -190,8 +190,8 @@ class Box(Generic[T]):
 
 
 def methods(producer: Producer) -> None:
-    """On an instance a method is a `Resource`, on the class a `ResourceMethod`."""
-    assert_type(producer.feed, Resource[[], Conn])
+    """On an instance a method is a `ResourceFunction`, on the class a `ResourceMethod`."""
+    assert_type(producer.feed, ResourceFunction[[], Conn])
     assert_type(producer.channel("t", qos=1), Lease[Conn])
     assert_type(Producer.feed, ResourceMethod[[], Conn])
     assert_type(Heir().feed(), Lease[FastConn])

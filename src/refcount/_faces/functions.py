@@ -122,7 +122,7 @@ _NOTHING: dict[Hashable, WeakValue[Any]] = {}
 
 
 @public
-class Resource(Decorated[P], Generic[P, T_co]):
+class ResourceFunction(Decorated[P], Generic[P, T_co]):
     """A function whose calls give leases; made by `refcounted_resource`. Also a method, as an instance has it.
 
     There is one `SharedResource` for each distinct set of arguments. It is made when it is first asked for, and kept
@@ -158,7 +158,7 @@ class Resource(Decorated[P], Generic[P, T_co]):
         return self.resource(*args, **kwargs)()
 
     def __repr__(self) -> str:
-        return f"<Resource {self._self_calls.name}>"
+        return f"<ResourceFunction {self._self_calls.name}>"
 
     @property
     def capacity(self) -> int | None:
@@ -237,7 +237,7 @@ class Resource(Decorated[P], Generic[P, T_co]):
         return None
 
 
-class SharedFunction(Wrapping[P], Resource[P, T_co]):
+class SharedFunction(Wrapping[P], ResourceFunction[P, T_co]):
     """The kind that `refcounted_resource` makes: it looks like the function itself."""
 
     # A `__call__` in a slot leads past wrapt, whose way to what a proxy has of its own is longer than all the rest.
@@ -256,11 +256,11 @@ def refcounted_resource(source: type[C], /, **options: Unpack[ClassOptions]) -> 
 @overload
 def refcounted_resource(
     source: Callable[P, SupportsEnter[T]], /, **options: Unpack[FunctionOptions[P, T]]
-) -> Resource[P, T]: ...
+) -> ResourceFunction[P, T]: ...
 @overload
 def refcounted_resource(
     source: Callable[P, Iterator[T]], /, **options: Unpack[FunctionOptions[P, T]]
-) -> Resource[P, T]: ...
+) -> ResourceFunction[P, T]: ...
 @overload
 def refcounted_resource(source: None = None, /, **options: Unpack[PlainOptions]) -> Decorator: ...
 @overload
@@ -317,7 +317,7 @@ def refcounted_resource(
             takes a lease for one key while it holds another may wait for itself: give `acquire` a timeout.
 
     Returns:
-        A `Resource`; of a class, the same class.
+        A `ResourceFunction`; of a class, the same class.
 
     Raises:
         TypeError: It cannot be shared, or an option has the wrong type.

@@ -20,7 +20,7 @@ from refcount._core.family import Limits
 from refcount._core.lease import Lease
 from refcount._core.openers import Options
 from refcount._faces.arguments import Arguments, Source, check_source, signature_of
-from refcount._faces.functions import Calls, Resource
+from refcount._faces.functions import Calls, ResourceFunction
 from refcount._support.checks import check_callable, check_name, function_of
 from refcount._support.naming import name_of, plain_name, public
 from refcount._support.weak import NOBODY, PerInstance
@@ -50,7 +50,7 @@ WHAT = "@refcounted_method"
 
 @public
 class ResourceMethod(Wrapping[P], Generic[P, T_co]):
-    """A method whose calls give leases; made by `refcounted_method`. On an instance it reads as a `Resource`.
+    """A method whose calls give leases; made by `refcounted_method`. On an instance it reads as a `ResourceFunction`.
 
     Example:
         >>> from collections.abc import Generator
@@ -85,8 +85,8 @@ class ResourceMethod(Wrapping[P], Generic[P, T_co]):
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Self: ...
     @overload
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> Resource[P, T_co]: ...
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> Self | Resource[P, T_co]:
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> ResourceFunction[P, T_co]: ...
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> Self | ResourceFunction[P, T_co]:
         if instance is None:
             return self
         # What `_BoundMethod(self, instance)` comes to, in one call instead of three: this is on the way to every lease.
@@ -143,7 +143,7 @@ else:
             return getattr, (self.__self__, self.__func__._self_attribute or self.__name__)
 
 
-class _BoundMethod(_Bound, Resource[P, T_co]):
+class _BoundMethod(_Bound, ResourceFunction[P, T_co]):
     """The method of one instance; made anew at each access, as methods are."""
 
     __slots__ = ("__func__", "__self__", "__weakref__", "_self_calls")
@@ -228,9 +228,10 @@ def refcounted_method(
     """Share what a generator method yields: `refcounted_resource` for methods.
 
     Each instance has resources of its own, one for each distinct set of arguments. They are found by attribute access,
-    so that `producer.feed` has all that a `Resource` has. Nothing is kept in the instances, which may be unhashable,
-    and be copied and pickled: a copy has resources of its own. An instance is kept alive while one of its resources is
-    not idle, and not otherwise. In a subclass, the method that overrides and the one that is overridden are two.
+    so that `producer.feed` has all that a `ResourceFunction` has. Nothing is kept in the instances, which may be
+    unhashable, and be copied and pickled: a copy has resources of its own. An instance is kept alive while one of its
+    resources is not idle, and not otherwise. In a subclass, the method that overrides and the one that is overridden
+    are two.
 
     Instances must allow weak references: a class with `__slots__` needs `__weakref__` among them.
 
