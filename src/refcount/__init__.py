@@ -29,8 +29,9 @@ from refcount._usecount import USECOUNT_MAX
 if TYPE_CHECKING:
     __version__: str
 
-    from refcount._faces.functions import ResourceFunction, refcounted_resource
+    from refcount._faces.functions import refcounted_resource
     from refcount._faces.methods import ResourceMethod, refcounted_method
+    from refcount._faces.resource_function import ResourceFunction
 
 __all__ = [
     "USECOUNT_MAX",
@@ -65,7 +66,7 @@ __all__ = [
 
 # These stand on wrapt, whose import takes asyncio with it: it is imported when one of them is first used.
 _LATE = {
-    "ResourceFunction": "_faces.functions",
+    "ResourceFunction": "_faces.resource_function",
     "ResourceMethod": "_faces.methods",
     "refcounted_method": "_faces.methods",
     "refcounted_resource": "_faces.functions",

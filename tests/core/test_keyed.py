@@ -25,8 +25,9 @@ from refcount import (
     refcounted_resource,
 )
 from refcount._core.clock import THREAD_NAME, clocks
-from refcount._core.family import Family, Limits, Member
+from refcount._core.family import Family, Member
 from refcount._core.generation import Generation
+from refcount._core.limits import Limits
 from refcount._core.openers import LivesOfOpener, Opener, Options
 from refcount._core.room import Room
 from refcount._core.schedule import LITTER, Schedule
@@ -1362,7 +1363,8 @@ def test_an_interrupt_anywhere_leaves_the_capacity_right(linger: float, every: E
 FORK = """
 import os, threading
 from functools import partial
-from refcount._core.family import Family, Limits
+from refcount._core.family import Family
+from refcount._core.limits import Limits
 from refcount._core.openers import Options
 
 log = []

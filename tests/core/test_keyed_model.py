@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 )
 
 from refcount import CapacityError, ClosedError, Lease, SharedResource, State
-from refcount._core.family import Family, Limits
+from refcount._core.family import Family
+from refcount._core.limits import Limits
 from refcount._core.openers import Options
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import Every
@@ -95,7 +96,8 @@ class FamilyMachine(RuleBasedStateMachine):
         self.linger = linger
         self.limit = math.inf if capacity is None else capacity
         self.full: type[Exception] = TimeoutError if when_full == "wait" else CapacityError
-        self.family: Family[str] = Family("thing", Options(linger), Limits(capacity, when_full))
+        limits = Limits(capacity, when_full if capacity else "wait")
+        self.family: Family[str] = Family("thing", Options(linger), limits)
 
     def open(self, key: int) -> Generator[str, None, None]:
         """Start and stop."""

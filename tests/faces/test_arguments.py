@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refcount import refcounted_attribute, refcounted_method, refcounted_resource
-from refcount._faces.arguments import Arguments, signature_of
+from refcount._faces.arguments import Arguments
+from refcount._faces.sources import signature_of
+from refcount._faces.terms import Terms
 from refcount._support.naming import LENGTH, short
 
 
@@ -54,7 +56,7 @@ def bound(signature: inspect.Signature, args: list[int], kwargs: dict[str, int])
 def test_keys_are_equal_when_calls_mean_the_same(function: Callable[..., None], one: Any, other: Any) -> None:
     """And differ when they do not; a call is refused exactly when Python would refuse it."""
     signature = signature_of(function)
-    arguments = Arguments("f", signature)
+    arguments = Arguments("f", signature, Terms())
     means = [bound(signature, *call) for call in (one, other)]
     keys: list[Any] = []
     for meaning, (args, kwargs) in zip(means, (one, other), strict=True):
@@ -78,14 +80,14 @@ def test_values_are_not_compared() -> None:
             raise ValueError("the truth value of an array is ambiguous")
 
     array = Array()
-    arguments = Arguments("f", signature_of(strict))
+    arguments = Arguments("f", signature_of(strict), Terms())
     assert arguments.key((array,), {"d": 1})[0] is array  # type: ignore[index]  # a tuple, so far
 
 
 def test_a_builtin_without_signature_takes_anything() -> None:
     """Then the arguments are told apart as they are spelled."""
     signature = signature_of(max)
-    arguments = Arguments("max", signature)
+    arguments = Arguments("max", signature, Terms())
     assert arguments.key((1, 2), {"default": 3}) == arguments.key((1, 2), {"default": 3})
     assert arguments.key((1, 2), {}) != arguments.key((2, 1), {})
 
@@ -94,7 +96,7 @@ def test_a_builtin_without_signature_takes_anything() -> None:
 @given(args=st.lists(st.integers(1, 3), max_size=4), other=CALLS)
 def test_arguments_that_are_keys(function: Callable[..., None], args: list[int], other: Any) -> None:
     """Where they may be taken for the key as they are, they are that of their own call, or of none."""
-    arguments = Arguments("f", signature_of(function))
+    arguments = Arguments("f", signature_of(function), Terms())
     try:
         key = arguments.key(tuple(other[0]), other[1])
     except TypeError:
@@ -155,7 +157,7 @@ def test_short(value: object, text: str) -> None:
 @pytest.mark.parametrize("value", ["x" * 10_000_000, Shown("y" * 1000), [[["z" * 99] * 99] * 99] * 99], ids=range(3))
 def test_long_is_short(value: object) -> None:
     """Whatever it is, a call is short."""
-    arguments = Arguments("f", signature_of(plain))
+    arguments = Arguments("f", signature_of(plain), Terms())
     spelled = arguments.spelled((value, value), {"c": value})
     assert spelled.startswith("f(")
     assert spelled.endswith("...)")
@@ -164,7 +166,11 @@ def test_long_is_short(value: object) -> None:
 
 def test_an_argument_that_cannot_be_shown() -> None:
     """Its own error is none of the name's."""
-    assert Arguments("f", signature_of(plain)).spelled((Shown(""),), {"b": 1}).startswith("f(<Shown instance at 0x")
+    assert (
+        Arguments("f", signature_of(plain), Terms())
+        .spelled((Shown(""),), {"b": 1})
+        .startswith("f(<Shown instance at 0x")
+    )
 
 
 @pytest.mark.parametrize("decorator", [refcounted_resource, refcounted_method, partial(refcounted_attribute, list)])

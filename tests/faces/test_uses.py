@@ -862,7 +862,7 @@ class TestBadInput:
         for decorator in (contextmanager, asynccontextmanager):
             with pytest.raises(TypeError, match=r"@contextmanager must stand above @uses\(...\), not below it.*: give"):
                 untyped(SHARED)(decorator(cast("Any", give)))
-        with pytest.raises(TypeError, match=r"must stand above @uses\(...\), not below it: <ResourceFunction give>"):
+        with pytest.raises(TypeError, match=r"must stand above @uses\(...\), not below it: <ResourceFunction give, "):
             untyped(SHARED)(refcounted_resource(give))
         with pytest.raises(TypeError, match=r"cannot see the parameters of dict\.update: decorate"):
             untyped(SHARED)(cast("Any", dict).update)

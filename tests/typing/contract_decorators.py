@@ -10,7 +10,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, assert_type
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, assert_type
 
 from refcount import Lease, ResourceFunction, ResourceMethod, SharedResource, refcounted_method, refcounted_resource
 
@@ -86,7 +86,11 @@ def functions() -> None:
         assert_type(conn, Conn)
     assert_type(db.resource("x", timeout=3.0), SharedResource[Conn])
     assert_type(db.resources(), tuple[SharedResource[Conn], ...])
-    assert_type(db.capacity, int | None)
+    assert_type(db.capacity, float | None)
+    assert_type(db.usecount, int)
+    assert_type(db.flush(), bool)
+    db.invalidate()
+    db.abandon()
     assert_type(db.__name__, str)
     db.close(timeout=1.0, force=True)
 
@@ -242,21 +246,31 @@ def options() -> None:
     assert_type(refcounted_resource(opens, check=lambda conn: conn.alive)("x"), Lease[FastConn])
     assert_type(refcounted_resource(opens, key=lambda url: url.lower())("x"), Lease[FastConn])
     # A hole: a check that takes more than the function yields widens the value where it comes before the function.
-    assert_type(widened("x"), Lease[object])
+    assert_type(widened("x"), Lease[Conn])  # pyright: ignore[reportAssertTypeFailure]
 
 
 def refused_options() -> None:
     """Mistakes in options."""
     refcounted_resource(opens, check=is_text)  # type: ignore[arg-type]  # it takes something else
-    refcounted_resource(check=is_text)(opens)  # type: ignore[arg-type]  # it takes something else
-    refcounted_resource(opens, key=by_number)  # type: ignore[arg-type]  # it takes other arguments
-    refcounted_resource(key=by_number)(opens)  # type: ignore[arg-type]  # it takes other arguments
-    refcounted_resource(opens, key=by_list)  # type: ignore[arg-type]  # it returns what has no hash
-    refcounted_resource(key=by_list)  # type: ignore[arg-type]  # it returns what has no hash
+    refcounted_resource(key=3)  # type: ignore[call-overload]  # it cannot be called
+    refcounted_resource(opens, key=3)  # type: ignore[call-overload]  # it cannot be called
+    refcounted_resource(opens, weight="heavy", capacity=3)  # type: ignore[call-overload]  # it cannot be called
+    refcounted_resource(name=3)  # type: ignore[call-overload]  # neither a text nor a function
+    # A hole of mypy's: a lambda has no types here, and what lets it pass lets every function pass.
+    refcounted_resource(check=is_text)(opens)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    # Holes, which the run time sees: a key, a weight and a name that take other arguments; a capacity that is no whole
+    # number, though nothing is weighed; and what is for functions alone.
+    refcounted_resource(opens, key=by_number)
+    refcounted_resource(key=by_number)(opens)
+    refcounted_resource(capacity=1.5)
+    refcounted_resource(Fit, capacity=3)
+    refcounted_resource(capacity=3)(Fit)
     refcounted_resource(opens, lingr=3.0)  # type: ignore[call-overload]  # a typo
     refcounted_resource(lingr=3.0)  # type: ignore[call-overload]  # a typo
     refcounted_resource(linger="3")  # type: ignore[call-overload]  # seconds are a number
-    refcounted_resource(capacity=1.5)  # type: ignore[call-overload]  # a whole number
+    refcounted_resource(capacity="3")  # type: ignore[call-overload]  # a number
+    refcounted_resource(exclusive="yes")  # type: ignore[call-overload]  # yes or no
+    refcounted_resource(at_exit="run")  # type: ignore[call-overload]  # "stop" or "leave"
     refcounted_resource(when_full="panic")  # type: ignore[call-overload]  # "wait" or "raise"
 
 
@@ -333,32 +347,71 @@ def refused_sources() -> None:
     assert_type(refcounted_resource(db)("x"), Lease[Conn])
 
 
-# A lambda has no types where nothing says which; that is how far they get. So a `def`, or the lambda in the call form.
+# A lambda before the function has no types, but what is decorated has all the same.
 
 
-@refcounted_resource(key=lambda url: url)  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
+@refcounted_resource(key=lambda url: url.lower())
 def keyed_by_lambda(url: str) -> Generator[Conn]:
     """Have a key that takes what it gets."""
     yield Conn()
 
 
-@refcounted_resource(check=lambda conn: conn.alive)  # type: ignore[attr-defined]  # not known to be a `Conn`
+@refcounted_resource(key=lambda url, size: (url, size), capacity=2.5, weight=lambda url, size: size / 2)
+def weighed_by_lambda(url: str, size: int = 1) -> Generator[Conn]:
+    """Have a weight."""
+    yield Conn()
+
+
+@refcounted_resource(name=lambda url, **_: f"connection to {url}", exclusive=True, own_thread=True, at_exit="leave")
+def named_by_lambda(url: str, *, password: str) -> Generator[Conn]:
+    """Have a name."""
+    yield Conn()
+
+
+@refcounted_resource(key=tuple, name=str)
+def keyed_by_class(parts: list[str]) -> Generator[Conn]:
+    """Have a class for a key."""
+    yield Conn()
+
+
+@refcounted_resource(check=lambda conn: conn.alive)
 def checked_by_lambda(url: str) -> Generator[Conn]:
     """Have a check of what is not known yet."""
     yield Conn()
 
 
-@refcounted_resource(check=lambda conn: True)
-def checked_by_easy_lambda(url: str) -> Generator[Conn]:
-    """Have a check that asks nothing of it."""
+@refcounted_resource(check=lambda conn: conn.alive, key=lambda url: url)
+def checked_and_keyed_by_lambda(url: str) -> Generator[Conn]:
+    """Have both."""
     yield Conn()
 
 
-def holes_of_lambdas() -> None:
-    """With a key, any argument will do, and pyright says so above; with a check, pyright does not know the value."""
-    assert_type(keyed_by_lambda(3), Lease[Conn])
-    assert_type(checked_by_easy_lambda("x"), Lease[Conn])  # pyright: ignore[reportAssertTypeFailure]
-    checked_by_easy_lambda(3)  # type: ignore[arg-type]  # the parameters are known
+# A hole of pyright's strict mode: it wants the types of `*args` in a lambda.
+@refcounted_resource(key=lambda *args: args[0])  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
+def keyed_by_loose_lambda(url: str) -> Generator[Conn]:
+    """Have a key that takes anything."""
+    yield Conn()
+
+
+# The same: and those of what is by keyword only.
+@refcounted_resource(key=lambda url, *, size: url)  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
+def keyed_by_keyword_lambda(url: str, *, size: int = 1) -> Generator[Conn]:
+    """Have a key that takes something by keyword only."""
+    yield Conn()
+
+
+def lambdas() -> None:
+    """Values and parameters are exact, whatever the options are."""
+    assert_type(keyed_by_lambda("x"), Lease[Conn])
+    assert_type(weighed_by_lambda("x", size=2), Lease[Conn])
+    assert_type(named_by_lambda("x", password="y"), Lease[Conn])
+    assert_type(keyed_by_class(["x"]), Lease[Conn])
+    assert_type(checked_by_lambda("x"), Lease[Conn])
+    assert_type(checked_and_keyed_by_lambda("x"), Lease[Conn])
+    assert_type(keyed_by_loose_lambda("x"), Lease[Conn])
+    keyed_by_lambda(3)  # type: ignore[arg-type]  # of the wrong type
+    checked_by_lambda(3)  # type: ignore[arg-type]  # of the wrong type
+    named_by_lambda("x")  # type: ignore[call-arg]  # the argument is missing
 
 
 def overloaded() -> None:
@@ -396,7 +449,23 @@ class Producer:
         """Say by a slash what mypy wants to know: see `contract_mypy.py`."""
         yield Conn()
 
-    by_lambda = refcounted_method(lambda self: contextlib.nullcontext(3))
+    @refcounted_method(check=lambda conn: conn.alive, key=lambda url: url.lower(), exclusive=True)
+    def by_lambdas(self, url: str) -> Generator[Conn]:
+        yield Conn()
+
+    @refcounted_method
+    def itself(self) -> Generator[Self]:
+        yield self
+
+    @refcounted_method
+    @classmethod
+    def common(cls, topic: str) -> Generator[Conn]:
+        yield Conn()
+
+    @refcounted_method(linger=1.0)
+    @classmethod
+    def made(cls) -> Iterator[Self]:
+        yield cls()
 
 
 class Heir(Producer):
@@ -411,9 +480,9 @@ class Heir(Producer):
 
 
 class OtherHeir(Producer):
-    """A hole of pyright's: `@override` takes what is callable for it, so it stands below, as above, or not at all."""
+    """`@override` may stand above as well."""
 
-    @override  # pyright: ignore[reportArgumentType, reportUntypedFunctionDecorator]
+    @override
     @refcounted_method
     def feed(self) -> Generator[FastConn]:
         yield FastConn()
@@ -454,6 +523,33 @@ class Abstract(ABC):
     def feed(self) -> Iterator[Conn]: ...
 
 
+class AbstractFeeding(ABC):
+    """Leaves it to others, and says only what comes of it."""
+
+    @abstractmethod
+    def feed(self) -> AbstractContextManager[Conn]: ...
+
+
+class ConcreteFeeding(AbstractFeeding):
+    """A hole of pyright's: what overrides a method must be one to it, whatever it can do."""
+
+    @refcounted_method
+    def feed(self) -> Iterator[Conn]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        yield Conn()
+
+
+class DelegatingFeeding(AbstractFeeding):
+    """What both take."""
+
+    @refcounted_method
+    def _feed(self) -> Iterator[Conn]:
+        yield Conn()
+
+    @override
+    def feed(self) -> Lease[Conn]:
+        return self._feed()
+
+
 class Concrete(Abstract):
     """Writes it."""
 
@@ -475,16 +571,24 @@ def methods(producer: Producer, heir: Heir, abstract: Abstract) -> None:
     assert_type(producer.managed("t"), Lease[Conn])
     assert_type(producer.choosy("t", timeout=2.0), Lease[Conn])
     assert_type(producer.any_keyword(fast=True), Lease[Conn])
-    assert_type(producer.by_lambda(), Lease[int])
+    assert_type(producer.by_lambdas("x"), Lease[Conn])
+    assert_type(producer.itself(), Lease[Producer])
+    assert_type(heir.itself(), Lease[Heir])
+    with heir.itself() as me:
+        assert_type(me, Heir)
+    assert_type(Producer.common("t"), Lease[Conn])
+    assert_type(producer.common(topic="t"), Lease[Conn])
+    assert_type(Producer.made(), Lease[Producer])
+    assert_type(Heir.made(), Lease[Heir])
     assert_type(Producer.feed, ResourceMethod[[], Conn])
     assert_type(heir.feed(), Lease[FastConn])
     assert_type(heir.channel("t"), Lease[Conn])
     assert_type(abstract.feed(), Lease[Conn])
     assert_type(Box(3).hold(), Lease[int])
     assert_type(Box("x").hold.resource(), SharedResource[str])
-    # Holes: of which `Box` it is a method nobody asks; and pyright compares protocols with what is on the class.
+    takes_feeding(producer)
+    # A hole: of which `Box` it is a method nobody asks.
     assert_type(Box("x").add(3), Lease[int])
-    takes_feeding(producer)  # pyright: ignore[reportArgumentType]
 
 
 def refused_methods(producer: Producer) -> None:
@@ -500,7 +604,7 @@ def refused_methods(producer: Producer) -> None:
         pass
     with Producer.feed:  # type: ignore[attr-defined]  # neither called nor of an instance
         pass
-    Producer.feed()  # type: ignore[operator]  # it is called on an instance
+    Producer.common(3)  # type: ignore[arg-type]  # of the wrong type
     Producer.feed.resources()  # type: ignore[attr-defined]  # it has resources on an instance
     producer.feed = 3  # type: ignore[assignment]  # a method is not assigned
 
@@ -511,6 +615,18 @@ async def refused_asynchronous_methods(producer: Producer) -> None:
         pass
     async with producer.feed:  # type: ignore[attr-defined]  # `with`, and called
         pass
+
+
+class Shelf:
+    """Has it the other way round, which works, but no checker sees it: they bind nothing but functions."""
+
+    @classmethod
+    @refcounted_resource
+    def shared(cls, topic: str) -> Generator[Conn]:
+        yield Conn()
+
+
+Shelf.shared("t")  # type: ignore[arg-type, call-arg]  # `@refcounted_method` above `@classmethod`
 
 
 def function_without_instance() -> Generator[Conn]:
@@ -538,13 +654,19 @@ class WrongHeir(Producer):
         yield Conn()
 
 
+def opens_channel(self: object, topic: str) -> Generator[Conn]:
+    """Fit as a method."""
+    yield Conn()
+
+
 class WrongMethod:
     """Options that do not fit."""
 
-    @refcounted_method(check=is_text)  # type: ignore[arg-type]  # it takes something else
+    # Holes of mypy's, as above.
+
+    @refcounted_method(check=is_text)  # pyright: ignore[reportArgumentType, reportCallIssue, reportUntypedFunctionDecorator]
     def feed(self) -> Generator[Conn]:
         yield Conn()
 
-    @refcounted_method(key=by_number)  # type: ignore[arg-type]  # it takes other arguments
-    def channel(self, topic: str) -> Generator[Conn]:
-        yield Conn()
+    channel = refcounted_method(opens_channel, check=is_text)  # type: ignore[arg-type]  # it takes something else
+    keyed = refcounted_method(opens_channel, key=3)  # type: ignore[call-overload]  # it cannot be called

@@ -6,6 +6,7 @@ none there is seen where it infers what it could not infer if it had given up.
 # pyright: reportUnnecessaryTypeIgnoreComment=false
 
 from collections.abc import Generator
+from contextlib import nullcontext
 from typing import Self, assert_type
 
 from refcount import Lease, SharedResource, refcounted_method, refcounted_resource, uses
@@ -41,24 +42,46 @@ class Producer:
         """Take any keyword."""
         yield len(options)
 
-    # `Self` loses what it stands for; the name of the class does not.
+    @refcounted_method
+    def channel(self) -> Generator[int]:
+        """Take nothing."""
+        yield 3
 
     @refcounted_method
-    def itself(self) -> Generator[Self]:
-        """Give the instance."""
-        yield self
+    def paired(self) -> Generator[tuple[Self, int]]:
+        """Give the instance inside of something else."""
+        yield self, 1
 
-    @refcounted_method
-    def by_name(self) -> Generator["Producer"]:
-        """Give the instance, and lose a subclass."""
-        yield self
+    # Whether a lambda is a class method it cannot tell; of a `def` it can.
+    by_lambda = refcounted_method(lambda self: nullcontext(3))
 
 
 assert_type(function(fast=True), str)
+assert_type(Producer().by_lambda(), Lease[int])  # type: ignore[assert-type]  # it is `Any`
 assert_type(Producer().method(fast=True), str)  # type: ignore[misc]  # what follows from that
 assert_type(Producer().feed(fast=True), Lease[int])  # type: ignore[assert-type]  # what follows from that
-assert_type(Producer().itself(), Lease[Producer])  # type: ignore[assert-type]  # it is `Lease[Never]`
-assert_type(Producer().by_name(), Lease[Producer])
+assert_type(Producer().paired(), Lease[tuple[Producer, int]])  # type: ignore[assert-type]  # it is `tuple[Never, int]`
+
+# So that pyright sees what a method gives where it compares it with a protocol, it is callable to it on the class too.
+
+Producer.channel()  # type: ignore[operator]  # it needs the instance
+
+
+# A key may be any callable, one arm of whose type pyright takes for everything that can be called.
+
+
+def by_list(url: str) -> list[str]:
+    """Make no key."""
+    return [url]
+
+
+def opens(url: str) -> Generator[int]:
+    """Fit as a function."""
+    yield 3
+
+
+refcounted_resource(opens, key=by_list)  # type: ignore[arg-type]  # it returns what has no hash
+refcounted_resource(key=by_list)  # type: ignore[arg-type]  # it returns what has no hash
 
 
 # Of a class that cannot be shared, pyright tells in the line of the decorator, mypy in that of the class.

@@ -99,9 +99,15 @@ def by_lower(url: str) -> str:
     return url.lower()
 
 
-@refcounted_resource(check=is_alive, key=by_lower)
+@refcounted_resource(check=is_alive, key=by_lower, own_thread=True, at_exit="leave", name=lambda url: f"at {url}")
 def checked(url: str) -> Generator[Conn]:
     """Have a check and a key."""
+    yield Conn()
+
+
+@refcounted_resource(check=lambda conn: conn.alive, key=lambda url: url.lower(), capacity=2.5, weight=len)
+def by_lambdas(url: str) -> Generator[Conn]:
+    """Have lambdas."""
     yield Conn()
 
 
@@ -114,6 +120,9 @@ async def functions() -> None:
     assert_type(bounded("x"), Lease[Conn])
     assert_type(managed("x"), Lease[Conn])
     assert_type(checked("x"), Lease[Conn])
+    assert_type(by_lambdas("x"), Lease[Conn])
+    assert_type(db.usecount, int)
+    assert_type(db.flush(), bool)
     assert_type(db.resource("x"), SharedResource[Conn])
     assert_type(db.resources(), tuple[SharedResource[Conn], ...])
     db()  # type: ignore[call-arg]  # ty: ignore[missing-argument]
@@ -146,7 +155,7 @@ def refused_functions() -> None:
     refcounted_resource(asynchronous)  # type: ignore[arg-type]  # ty: ignore[no-matching-overload]
     refcounted_resource(3)  # type: ignore[call-overload]  # ty: ignore[no-matching-overload]
     refcounted_resource(lingr=3.0)  # type: ignore[call-overload]  # ty: ignore[no-matching-overload]
-    refcounted_resource(key=by_lower)(plain)  # type: ignore[arg-type]  # ty: ignore[no-matching-overload]
+    refcounted_resource(key=3)  # type: ignore[call-overload]  # ty: ignore[invalid-argument-type]
 
 
 # --- Methods --------------------------------------------------------------------------------------------------------
@@ -163,6 +172,12 @@ class Producer:
     @refcounted_method(linger=2.0)
     def channel(self, topic: str, *, qos: int = 0) -> Iterator[Conn]:
         """Take something."""
+        yield Conn()
+
+    @refcounted_method
+    @classmethod
+    def common(cls, topic: str) -> Iterator[Conn]:
+        """Belong to the class."""
         yield Conn()
 
 
@@ -194,12 +209,13 @@ def methods(producer: Producer) -> None:
     assert_type(producer.feed, ResourceFunction[[], Conn])
     assert_type(producer.channel("t", qos=1), Lease[Conn])
     assert_type(Producer.feed, ResourceMethod[[], Conn])
+    assert_type(Producer.common("t"), Lease[Conn])
+    assert_type(producer.common("t"), Lease[Conn])
     assert_type(Heir().feed(), Lease[FastConn])
     assert_type(Box(3).hold(), Lease[int])
     producer.channel()  # type: ignore[call-arg]  # ty: ignore[missing-argument]
     producer.channel(1)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     producer.feed.resorces()  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]
-    Producer.feed()  # type: ignore[operator]  # ty: ignore[not-callable]
     with producer.feed:  # type: ignore[attr-defined]  # ty: ignore[invalid-context-manager]
         pass
     producer.feed = 3  # type: ignore[assignment]  # ty: ignore[invalid-assignment]

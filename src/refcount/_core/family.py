@@ -17,52 +17,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from contextlib import suppress
 from operator import methodcaller
 from threading import Lock, get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import ReferenceType, ref
 
 from refcount._core.generation import Generation
 from refcount._core.lease import Lease
+from refcount._core.limits import Limits
 from refcount._core.openers import Options
 from refcount._core.parking import deadline_after
 from refcount._core.registry import registry
 from refcount._core.shared import SharedResource
-from refcount._core.slots import Capacity
+from refcount._core.slots import Capacity, Slot
 from refcount._errors import ClosedError
-from refcount._support.checks import check_integer, check_timeout
-from refcount._support.naming import Name
+from refcount._support.checks import check_timeout
+from refcount._support.naming import Name, text_of
+from refcount._support.reporting import raise_all
 from refcount._support.weak import NOBODY, WeakValue
 
 if TYPE_CHECKING:
     from refcount._core.openers import Life
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many resources of a family may be up at once.
-
-    Args:
-        capacity: How many keys may be not idle at once, 1 or more; None for any number.
-        when_full: Whether a newcomer waits or gets `CapacityError` when that many are in use.
-
-    Raises:
-        TypeError: The capacity is no integer.
-        ValueError: One of them has no meaning.
-    """
-
-    capacity: int | None = None
-    when_full: Literal["wait", "raise"] = "wait"
-
-    def __post_init__(self) -> None:
-        if self.capacity is not None:
-            check_integer("capacity", self.capacity, least=1)
-        if self.when_full not in ("wait", "raise"):
-            raise ValueError(f"when_full must be 'wait' or 'raise', not {self.when_full!r}")
 
 
 class Place(WeakValue["Member[T]"]):
@@ -133,7 +112,8 @@ class EnteredLease(Lease[T]):
         return super().release()
 
     def __del__(self) -> None:
-        self._inside.pop(id(self), None)
+        with suppress(AttributeError):  # an interrupt came inside `__init__`
+            self._inside.pop(id(self), None)
         super().__del__()
 
     @property
@@ -181,7 +161,15 @@ class Family(Generic[T]):
         place = self.members.get(key)
         return None if place is None else place.find()
 
-    def make(self, key: Hashable, lives: Callable[[], Life[T]], name: Name, *, anchored: bool = True) -> Member[T]:
+    def make(
+        self,
+        key: Hashable,
+        lives: Callable[[], Life[T]],
+        name: Name,
+        *,
+        anchored: bool = True,
+        weight: float = 1,
+    ) -> Member[T]:
         """Return the resource of `key`, which is made if it has none that is not closed.
 
         Args:
@@ -189,13 +177,16 @@ class Family(Generic[T]):
             lives: Makes what starts and stops the resource.
             name: Names the resource, or makes its name when somebody asks for it.
             anchored: As for any driver; not where the lives refer to the object that the resource belongs to.
+            weight: How much of the capacity it takes.
 
         Raises:
             ClosedError: The family was closed.
+            TypeError: The weight is no number.
+            ValueError: It is negative, infinite or NaN, or more than the capacity.
         """
         if self._closed:
             raise ClosedError(f"{self.name} is closed")
-        return self._add(key, self._new(lives, name, anchored))
+        return self._add(key, self._new(lives, name, anchored, weight))
 
     def resources(self) -> tuple[Member[T], ...]:
         """Return those that are not idle, in no particular order."""
@@ -228,10 +219,7 @@ class Family(Generic[T]):
         late = ", ".join(member.name for member in members if not member._wait_quiet(deadline))
         if late:
             errors.append(TimeoutError(f"{self.name} was still running after {check_timeout(timeout)} s: {late}"))
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise ExceptionGroup(f"{len(errors)} errors while closing {self.name}", errors)
+        raise_all(errors, f"closing {self.name}")
 
     def reset_after_fork(self) -> tuple[()]:
         """Begin anew in a forked child, where another thread's copy of a lock may be held for ever."""
@@ -274,9 +262,9 @@ class Family(Generic[T]):
         known = (*places, *(place.successor for place in places), *self._former.copy().values())
         return [member for member in dict.fromkeys(reference() for reference in known) if member is not None]
 
-    def _new(self, lives: Callable[[], Life[T]], name: Name, anchored: bool) -> Member[T]:
-        member: Member[T] = _new_member(Member if self._capacity is None else BoundedMember)
-        slot = None if self._capacity is None else self._capacity.slot()
+    def _new(self, lives: Callable[[], Life[T]], name: Name, anchored: bool, weight: float) -> Member[T]:
+        slot = None if self._capacity is None else _slot(self._capacity, name, weight)
+        member: Member[T] = _new_member(Member if slot is None else BoundedMember)
         member._setup(lives, name, self.options, slot, anchored=anchored)
         if slot is not None:
             slot.attach(member)
@@ -284,6 +272,13 @@ class Family(Generic[T]):
 
 
 _new_member: Callable[[type[Any]], Any] = object.__new__
+
+
+def _slot(capacity: Capacity[Generation[object]], name: Name, weight: float) -> Slot[Generation[object]]:
+    try:
+        return capacity.slot(weight)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{text_of(name)} cannot be: {error}") from None
 
 
 def _shut_all(members: list[Member[T]], force: bool) -> list[Exception]:

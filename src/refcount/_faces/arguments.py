@@ -1,41 +1,24 @@
-"""Calls of a decorated function: what their `Arguments` say about which resource is meant, and what a `Call` opens."""
+"""`Arguments`: what the arguments of a call say about the resource that is meant: its key, its weight and its name."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from inspect import Parameter, Signature
-from types import GeneratorType
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from collections.abc import Callable, Hashable, Mapping
+from inspect import BoundArguments, Parameter, Signature
+from typing import Any, TypeVar, cast
 
-from refcount._core.openers import life_of
-from refcount._faces.signatures import SupportsEnter
+from refcount._faces.hooks import Hook
+from refcount._faces.terms import Terms
+from refcount._support.naming import cut, named, short, text_of
 from refcount._support.reporting import note
 
-if TYPE_CHECKING:
-    from refcount._core.openers import Life
-
-
-import typing
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any
-
-from refcount._support.checks import check_callable, code_of, function_of, is_asynchronous, is_manager_function
-from refcount._support.naming import cut, name_of, short
-from refcount._support.wrapping import Decorated
-
-T = TypeVar("T")
+R = TypeVar("R")
 
 Args = tuple[object, ...]
 Kwargs = Mapping[str, object]
-Source = Callable[..., Iterator[T] | SupportsEnter[T]]
-
-_ANY = Signature([Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)])
 
 
 class Arguments:
-    """Makes keys and names of the arguments that one function is called with.
+    """Makes keys, weights and names of the arguments that one function is called with.
 
     However the arguments are spelled (by position, by keyword in any order, a default left out or written out), equal
     ones make equal keys. Equal means `==`, as for `functools.lru_cache`: 1, 1.0 and True are the same.
@@ -43,55 +26,77 @@ class Arguments:
     Args:
         name: Names the function, in errors and in the names of its resources.
         signature: The function's.
-        key: Makes the key instead, of the arguments as they are spelled.
+        terms: What the user said of its resources.
+
+    Raises:
+        TypeError: A function of the user's can never take the arguments.
+        ValueError: There is a capacity, but no arguments that could make several resources.
     """
 
     __slots__ = (
+        "_by_keyword",
         "_defaults",
         "_extra",
         "_key",
         "_keywords",
         "_left_out",
+        "_name",
         "_names",
         "_positions",
         "_signature",
+        "_unnamed",
+        "_weight",
         "are_keys",
-        "checked",
         "name",
         "none",
+        "open",
+        "weighs",
     )
 
-    def __init__(self, name: str, signature: Signature, key: Callable[..., Hashable] | None = None) -> None:
+    def __init__(self, name: str, signature: Signature, terms: Terms[Any]) -> None:
         self.name: str = name
         self.none: bool = not signature.parameters
         """Whether the function takes no arguments at all."""
-        self.checked: bool = key is None
-        """Whether arguments of which a key was made are good for the function as well."""
         self._signature = signature
-        self._key = key
+
+        def hook(what: str, function: Callable[..., R] | None) -> Hook[R] | None:
+            return None if function is None else Hook(what, function, name, signature)
+
+        self._key = hook("key", terms.key)
+        self._weight = hook("weight", terms.weight)
+        self._name = hook("name", None if isinstance(terms.name, str) else terms.name)
+        self.weighs: bool = terms.weight is not None
+        """Whether they weigh something else than 1."""
+        self.open: bool = self._name is None
+        """Whether arguments may be shown."""
+        if self.none and terms.capacity is not None:
+            raise ValueError(f"capacity has no effect on {name}, which takes no arguments: it has one resource")
         parameters = signature.parameters.values()
 
-        def named(*kinds: object) -> list[str]:
+        def of(*kinds: object) -> list[str]:
             return [parameter.name for parameter in parameters if parameter.kind in kinds]
 
-        self._extra = next(iter(named(Parameter.VAR_KEYWORD)), None)
-        self._positions = named(Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-        self._keywords = {*named(Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)}
+        self._extra = next(iter(of(Parameter.VAR_KEYWORD)), None)
+        self._unnamed = len(of(Parameter.POSITIONAL_ONLY))
+        self._positions = of(Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        self._by_keyword = of(Parameter.KEYWORD_ONLY)
+        self._keywords = {*of(Parameter.POSITIONAL_OR_KEYWORD), *self._by_keyword}
         self._names = [*signature.parameters]
         self._defaults = {p.name: p.default for p in parameters if p.default is not Parameter.empty}
-        self.are_keys: bool = key is None and not named(Parameter.VAR_POSITIONAL)
+        whole = not of(Parameter.VAR_POSITIONAL)
+        self._left_out = self._defaults_by_number() if whole else {}
+        self.are_keys: bool = self._key is None and whole
         """Whether arguments by position, if they are a key as they are, are the key of this very call."""
-        self._left_out = self._defaults_by_number() if self.are_keys else {}
 
     def key(self, args: Args, kwargs: Kwargs) -> Hashable:
         """Return the key, which may turn out not to be hashable.
 
         Raises:
-            TypeError: The function takes no such arguments.
+            TypeError: The function takes no such arguments, or the user's `key` returned what is not hashable.
             Exception: What the user's `key` raised.
         """
         if self._key is not None:
-            return self._ask(self._key, args, kwargs)
+            return self._checked(self._ask(self._key, args, kwargs))
         if not kwargs:
             try:
                 return args + self._left_out[len(args)]
@@ -100,27 +105,56 @@ class Arguments:
         values = self._fill(args, kwargs)
         if values is not None:
             return values
-        named, extra = self._bind(args, kwargs)
-        return (*named.values(), *sorted(extra.items()))
+        by_name, extra = self._by_name(args, kwargs)
+        return (*by_name.values(), *sorted(extra.items()))
 
-    def check(self, args: Args, kwargs: Kwargs) -> None:
-        """Raise `TypeError` if the function takes no such arguments."""
-        self._bind(args, kwargs)
+    def weight(self, args: Args, kwargs: Kwargs) -> float:
+        """Return how much of the capacity the resource takes.
+
+        Raises:
+            Exception: What the user's `weight` raised.
+        """
+        assert self._weight is not None  # `weighs` says so
+        return self._ask(self._weight, args, kwargs)
+
+    def called(self, args: Args, kwargs: Kwargs, key: Hashable) -> str:
+        """Return what the resource of a call is called: never fails, and on one line and short, whatever it is.
+
+        That is what the user's `name` makes of the arguments; or the call as it is written, with the key in place of
+        the arguments if the user's `key` made that.
+        """
+        if self._name is not None:
+            return text_of(named(self._name.function, self.name, *self._given(self._name, args, kwargs)))
+        return self.spelled(args, kwargs) if self._key is None else f"{self.name}({cut(short(key))})"
 
     def spelled(self, args: Args, kwargs: Kwargs) -> str:
         """Return the call as it is written, `camera(0, size=3)`, say: on one line and short, whatever the arguments."""
         shown = ", ".join([*map(short, args), *(f"{name}={short(value)}" for name, value in kwargs.items())])
         return f"{self.name}({cut(shown)})"
 
+    def all_values(self, args: Args, kwargs: Kwargs) -> Args:
+        """Return the values of all parameters, in their order."""
+        return tuple(self._bind(args, kwargs).arguments.values())
+
     def refuse_unhashable(self, args: Args, kwargs: Kwargs) -> None:
         """Raise `TypeError`, naming the function, the parameter and the value, if an argument has no hash."""
-        if self._key is None:
-            named, extra = self._bind(args, kwargs)
-            for name, value in (named | extra).items():
-                try:
-                    hash(value)
-                except TypeError as error:
-                    raise TypeError(f"{self.name}() has no resource for {name}={short(value)}: {error}") from error
+        by_name, extra = self._by_name(args, kwargs)
+        for name, value in (by_name | extra).items():
+            try:
+                hash(value)
+            except TypeError as error:
+                raise self._unhashable(f"{name}=", value, error, "pass a tuple, or give key=") from error
+
+    def _checked(self, key: Hashable) -> Hashable:
+        try:
+            hash(key)
+        except TypeError as error:
+            raise self._unhashable("the key ", key, error, "return a tuple, say") from error
+        return key
+
+    def _unhashable(self, what: str, value: object, error: TypeError, hint: str) -> TypeError:
+        shown = f"{what}{short(value)}" if self.open else what.rstrip(" =")
+        return TypeError(f"{self.name}() has no resource for {shown}: {error}; {hint}")
 
     def _defaults_by_number(self) -> dict[int, Args]:
         """Return, for each number of arguments by position that may be all of a call, the defaults of the others."""
@@ -131,18 +165,6 @@ class Arguments:
             if self._defaults.keys() >= {*names[number:]}
         }
 
-    def _ask(self, key: Callable[..., Hashable], args: Args, kwargs: Kwargs) -> Hashable:
-        try:
-            result = key(*args, **kwargs)
-        except Exception as error:
-            note(error, f"while asking for the key of {self.name}()")
-            raise
-        try:
-            hash(result)
-        except TypeError as error:
-            raise TypeError(f"{self.name}() has no resource for the key {short(result)}: {error}") from error
-        return result
-
     def _fill(self, args: Args, kwargs: Kwargs) -> Args | None:
         """Return the values in the order of the signature; None if there may be any number, or something is wrong."""
         names = self._positions[: len(args)]
@@ -152,99 +174,44 @@ class Arguments:
         values = {**self._defaults, **dict(zip(names, args, strict=True)), **kwargs}
         return tuple([values[name] for name in self._names]) if len(values) == len(self._names) else None
 
-    def _bind(self, args: Args, kwargs: Kwargs) -> tuple[dict[str, object], dict[str, object]]:
-        """Return the arguments by name, defaults included, in the order of the signature; and those of `**kwargs`."""
+    def _ask(self, hook: Hook[R], args: Args, kwargs: Kwargs) -> R:
+        by_position, by_keyword = self._given(hook, args, kwargs)
+        try:
+            return hook.function(*by_position, **by_keyword)
+        except Exception as error:
+            note(error, f"while asking for the {hook.what} of {self.name}()")
+            raise
+
+    def _given(self, hook: Hook[Any], args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+        """Return what a function of the user's is called with for these arguments."""
+        left_out = None if kwargs else self._left_out.get(len(args))
+        values = self._fill(args, kwargs) if left_out is None else args + left_out
+        if values is None:
+            bound = self._bind(args, kwargs)
+            by_position, by_keyword = bound.args, bound.kwargs
+        else:
+            number = len(self._positions)
+            by_position, by_keyword = values[:number], dict(zip(self._by_keyword, values[number:], strict=True))
+        if hook.by_name:
+            names, number = self._positions, self._unnamed
+            by_keyword |= zip(names[number:], by_position[number:], strict=True)
+            by_position = by_position[:number]
+        return by_position, by_keyword
+
+    def _bind(self, args: Args, kwargs: Kwargs) -> BoundArguments:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.name}() {error}{self._hint()}") from None
         bound.apply_defaults()
-        named: dict[str, object] = bound.arguments
-        extra: dict[str, object] = {} if self._extra is None else bound.arguments.pop(self._extra)
-        return named, extra
+        return bound
+
+    def _by_name(self, args: Args, kwargs: Kwargs) -> tuple[dict[str, object], dict[str, object]]:
+        """Return the arguments by name, defaults included, in the order of the signature; and those of `**kwargs`."""
+        by_name: dict[str, object] = self._bind(args, kwargs).arguments
+        extra = {} if self._extra is None else cast("dict[str, object]", by_name.pop(self._extra))
+        return by_name, extra
 
     def _hint(self) -> str:
         first = next(iter(self._signature.parameters), None)
         return "; decorate methods with refcounted_method" if first == "self" else ""
-
-
-class Call(Generic[T]):
-    """One call: the opener of the resource that it is for, and what that is called.
-
-    Args:
-        source: What is decorated.
-        arguments: Those of the source.
-        args: By position.
-        kwargs: By keyword.
-    """
-
-    __slots__ = ("_args", "_arguments", "_kwargs", "_source")
-
-    def __init__(self, source: Source[T], arguments: Arguments, args: Args, kwargs: Kwargs) -> None:
-        self._source = source
-        self._arguments = arguments
-        self._args = args
-        self._kwargs = kwargs
-
-    def __call__(self) -> Life[T]:
-        """Make the call, and return the life that it begins."""
-        opened: object = self._source(*self._args, **self._kwargs)  # whatever the annotations say
-        kind = type(opened)
-        if kind is GeneratorType:
-            return cast("Life[T]", opened)
-        if hasattr(kind, "__exit__") or not isinstance(opened, Iterator):
-            return life_of(opened, self.__str__)  # or it is something else, which is refused there
-        return cast("Life[T]", (value for value in opened))  # only generators can tell where they stand
-
-    def __str__(self) -> str:
-        return self._arguments.spelled(self._args, self._kwargs)
-
-
-def signature_of(function: Callable[..., object]) -> Signature:
-    """Return the signature of `function`, or one that takes anything if nobody can tell."""
-    try:
-        return inspect.signature(function)
-    except ValueError:  # some builtins
-        return _ANY
-
-
-_SHARED: tuple[type, ...] = (Iterator, AbstractContextManager)
-_ASYNC: tuple[type, ...] = (AsyncIterator, Awaitable, AbstractAsyncContextManager)
-
-
-def check_source(decorator: str, source: object) -> None:
-    """Raise `TypeError`, naming `decorator` and `source`, unless a call of it may give what can be shared."""
-    kind = type(source)
-    if kind is staticmethod or kind is classmethod:
-        raise TypeError(f"@{kind.__name__} must stand above {decorator}, not below it: `{name_of(source)}`")
-    if inspect.isclass(source):
-        raise TypeError(f"{decorator} needs a function; `{name_of(source)}` is a class")
-    if isinstance(source, Decorated):
-        raise TypeError(f"{decorator} needs a function that is not shared already; `{source.__qualname__}` is")
-    check_callable(f"what {decorator} decorates", source)
-    function = function_of(source)
-    returned = None if _yields(function) else _returned(function)
-    if is_asynchronous(function) or (returned is not None and issubclass(returned, _ASYNC)):
-        raise TypeError(f"{decorator} cannot share asynchronous functions yet: `{name_of(function)}` is one")
-    if returned is not None and not issubclass(returned, _SHARED):
-        raise TypeError(
-            f"{decorator} needs a generator function, or one whose annotation says that it returns a context manager; "
-            f"`{name_of(function)}` is neither"
-        )
-
-
-def _yields(function: Callable[..., object]) -> bool:
-    return inspect.isgeneratorfunction(function) or is_manager_function(function)
-
-
-def _returned(function: Callable[..., object]) -> type | None:
-    """Return the class of what `function` returns by its annotation; `object` without one, None if it cannot say."""
-    unwrapped = inspect.unwrap(function)
-    if inspect.isgeneratorfunction(unwrapped) or code_of(function) is None or name_of(unwrapped).endswith("<lambda>"):
-        return None
-    try:
-        hint = typing.get_type_hints(function).get("return", object)
-    except Exception:  # a name that is not there yet, or only for checkers
-        return None
-    returned = typing.get_origin(hint) or hint
-    return returned if isinstance(returned, type) and returned is not Any else None  # `Any` is a class of its own

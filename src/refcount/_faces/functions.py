@@ -1,40 +1,26 @@
 """`refcounted_resource`: functions whose calls give leases, one resource for each distinct set of arguments."""
 # A class is a callable as well, so that mypy sees two overloads overlap where one is made for classes.
 # mypy: disable-error-code="overload-overlap"
-# pyright: reportPrivateUsage=false
-# Whether a resource is closed is looked at where it is stored: on the way to a lease, a property would be felt.
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
-from refcount._core.family import Family, Limits, Member
-from refcount._core.lease import Lease
-from refcount._core.openers import Options
-from refcount._core.shared import SharedResource
-from refcount._faces.arguments import Args, Arguments, Call, Kwargs, Source, check_source, signature_of
+from refcount._faces.arguments import Arguments
+from refcount._faces.calls import Calls, calls_of
+from refcount._faces.resource_function import ResourceFunction
 from refcount._faces.signatures import SupportsEnter
-from refcount._support.checks import check_callable, check_name
+from refcount._faces.sources import Source, check_source, refuse_method, signature_of
+from refcount._faces.terms import Terms, takes_terms, terms_of
 from refcount._support.naming import plain_name, public
-from refcount._support.weak import NOBODY, WeakValue
-from refcount._support.wrapping import Decorated, Wrapping
+from refcount._support.wrapping import Wrapping
 
 if TYPE_CHECKING:
-    from refcount._faces.signatures import (
-        CheckAndKeyOptions,
-        CheckedDecorator,
-        CheckedKeyedDecorator,
-        CheckOptions,
-        ClassOptions,
-        Decorator,
-        FunctionOptions,
-        KeyedDecorator,
-        KeyOptions,
-        PlainOptions,
-    )
+    from refcount._faces.signatures import Checked_co, ClassOptions, Decorator, FunctionOptions, LaterOptions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,197 +30,6 @@ C = TypeVar("C", bound=SupportsEnter[Any])  # with `object`, pyright would see t
 # Elsewhere `Any` is what the overloads say exactly, and the one implementation of all of them cannot.
 
 WHAT = "@refcounted_resource"
-
-
-class Calls(Family[T]):
-    """The resources that the calls of one function lead to, or those of the method of one instance.
-
-    Args:
-        source: The function, or the method, which is not bound.
-        arguments: Make the keys.
-        options: What the resources have in common.
-        limits: How many of them may be up at once.
-        keep: Whether the resource stays once it is made, with its observers and the numbers of its generations.
-
-    Attributes:
-        recall: Called as `recall(args, NOBODY)`, returns a reference to the resource of a call whose arguments all come
-            by position, if it has one and the arguments as they are tell which. It is C code and takes no lock.
-    """
-
-    __slots__ = ("_arguments", "_keep", "_kept", "_source", "recall")
-
-    recall: Callable[[Hashable, WeakValue[Any]], WeakValue[Member[T]]]
-
-    def __init__(
-        self, source: Source[T], arguments: Arguments, options: Options[T], limits: Limits, *, keep: bool = False
-    ) -> None:
-        super().__init__(arguments.name, options, limits)
-        self.recall = (self.members if arguments.are_keys else _NOTHING).get
-        self._source = source
-        self._arguments = arguments
-        self._keep = keep
-        self._kept: Member[T] | None = None
-
-    def lease(self, /, *args: object, **kwargs: object) -> Lease[T]:
-        """Return a new lease, not held yet, of the resource of a call; what a function is when it is called."""
-        member = None
-        if not kwargs:
-            try:
-                member = self.recall(args, NOBODY)()
-            except TypeError:  # which argument has no hash, `resource` tells
-                member = None
-        if member is None or member._machine.closed:
-            member = self.resource(args, kwargs)
-        return self.new_lease(member)
-
-    def resource(self, args: Args, kwargs: Kwargs, instance: object = None) -> Member[T]:
-        """Return the resource of a call, which is made if there is none.
-
-        Args:
-            args: By position.
-            kwargs: By keyword.
-            instance: What the method is called on.
-
-        Raises:
-            TypeError: The function takes no such arguments, or one of them is not hashable.
-            ClosedError: It was closed.
-        """
-        arguments = self._arguments
-        key = arguments.key(args, kwargs)
-        try:
-            place = self.members.get(key)
-        except TypeError:
-            arguments.refuse_unhashable(args, kwargs)
-            raise
-        member = None if place is None else place.find()
-        if member is None:
-            if not arguments.checked:
-                arguments.check(args, kwargs)
-            source: Source[T] = self._source if instance is None else MethodType(self._source, instance)
-            call = Call(source, arguments, args, kwargs)
-            member = self.make(key, call, call.__str__, anchored=instance is None)
-            if self._keep:
-                self._kept = member
-        return member
-
-
-_NOTHING: dict[Hashable, WeakValue[Any]] = {}
-
-
-@public
-class ResourceFunction(Decorated[P], Generic[P, T_co]):
-    """A function whose calls give leases; made by `refcounted_resource`. Also a method, as an instance has it.
-
-    There is one `SharedResource` for each distinct set of arguments. It is made when it is first asked for, and kept
-    only while it is not idle or somebody refers to it.
-
-    Example:
-        >>> from collections.abc import Generator
-        >>> from refcount import refcounted_resource
-        >>> @refcounted_resource
-        ... def camera(index: int, size: int = 1) -> Generator[str]:
-        ...     yield f"camera {index}"
-        >>> with camera(0) as first, camera(index=0, size=1) as second, camera(1) as other:
-        ...     print(first is second, other)
-        ...     [resource.name for resource in camera.resources()]
-        True camera 1
-        ['camera(0)', 'camera(1)']
-    """
-
-    __slots__ = ()
-
-    # What a proxy has of its own, and a decorated function is one, must begin with `_self_`.
-
-    def __init__(self, calls: Calls[T_co]) -> None:
-        self._self_calls = calls
-
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Lease[T_co]:
-        """Return a new lease, not held yet, of the resource for these arguments: `with camera(0) as device:`.
-
-        Raises:
-            TypeError: The function takes no such arguments, or one of them is not hashable.
-            ClosedError: It was closed.
-        """
-        return self.resource(*args, **kwargs)()
-
-    def __repr__(self) -> str:
-        return f"<ResourceFunction {self._self_calls.name}>"
-
-    @property
-    def capacity(self) -> int | None:
-        """How many of its resources may be not idle at once; None for any number."""
-        return self._self_calls.limits.capacity
-
-    def resource(self, /, *args: P.args, **kwargs: P.kwargs) -> SharedResource[T_co]:
-        """Return the resource for these arguments, however they are spelled.
-
-        It is made if there is none, or if there is one that was closed.
-
-        Raises:
-            TypeError: The function takes no such arguments, or one of them is not hashable.
-            ClosedError: It was closed.
-
-        Example:
-            >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
-            >>> @refcounted_resource
-            ... def camera(index: int) -> Generator[str]:
-            ...     yield f"camera {index}"
-            >>> camera.resource(0)
-            <SharedResource camera(0), idle, usecount=0>
-        """
-        return self._self_calls.resource(args, kwargs, self._self_instance())
-
-    def resources(self) -> tuple[SharedResource[T_co], ...]:
-        """Return the resources that are not idle, in no particular order.
-
-        A key that waits for a slot is starting, and so is not idle. One whose `state` is idle may be among them, while
-        a generation of it that was invalidated is still held.
-
-        Example:
-            >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
-            >>> @refcounted_resource
-            ... def camera(index: int) -> Generator[str]:
-            ...     yield f"camera {index}"
-            >>> with camera(0):
-            ...     camera.resources()
-            (<SharedResource camera(0), running, usecount=1>,)
-        """
-        return self._self_calls.resources()
-
-    def close(self, timeout: float | None = None, *, force: bool = False) -> None:
-        """Refuse all calls from now on, wait for all holders to leave, and see every resource stopped.
-
-        Harmless when called again. Starts in flight are finished for the consumers who wait on them; those who wait
-        because of the capacity get `ClosedError`.
-
-        Args:
-            timeout: How many seconds to wait for all of it.
-            force: Do not wait for the holders, stop under them.
-
-        Raises:
-            TimeoutError: Something was still held, or had not stopped, after `timeout` seconds.
-            ReentrantError: Called inside a hook of one of the resources.
-            Exception: What a stop raised, if this call made it.
-            ExceptionGroup: Several of these.
-
-        Example:
-            >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
-            >>> @refcounted_resource
-            ... def camera(index: int) -> Generator[str]:
-            ...     yield f"camera {index}"
-            >>> camera.close()
-            >>> camera(0)
-            Traceback (most recent call last):
-            refcount.ClosedError: camera is closed
-        """
-        self._self_calls.close(timeout, force=force)
-
-    def _self_instance(self) -> object:
-        """Return what it is a method of."""
-        return None
 
 
 class SharedFunction(Wrapping[P], ResourceFunction[P, T_co]):
@@ -250,40 +45,35 @@ class SharedFunction(Wrapping[P], ResourceFunction[P, T_co]):
         if not TYPE_CHECKING:
             self.__call__ = calls.lease
 
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> object:
+        # It binds to nothing. But that there is a `__get__` makes it a routine for `inspect`, `help()` and Sphinx; and
+        # up to 3.12 `classmethod` asks for it, with the class as the instance.
+        return self if instance is None or instance is not owner else MethodType(self, instance)
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        refuse_method(self, owner)
+
+    def _self_made_by(self) -> Callable[..., object]:
+        return partial(refcounted_resource, **self._self_calls.terms.given())
+
 
 @overload
 def refcounted_resource(source: type[C], /, **options: Unpack[ClassOptions]) -> type[C]: ...
 @overload
 def refcounted_resource(
-    source: Callable[P, SupportsEnter[T]], /, **options: Unpack[FunctionOptions[P, T]]
+    source: Callable[P, SupportsEnter[T]], /, **options: Unpack[FunctionOptions[T]]
 ) -> ResourceFunction[P, T]: ...
 @overload
 def refcounted_resource(
-    source: Callable[P, Iterator[T]], /, **options: Unpack[FunctionOptions[P, T]]
+    source: Callable[P, Iterator[T]], /, **options: Unpack[FunctionOptions[T]]
 ) -> ResourceFunction[P, T]: ...
 @overload
-def refcounted_resource(source: None = None, /, **options: Unpack[PlainOptions]) -> Decorator: ...
-@overload
-def refcounted_resource(source: None = None, /, **options: Unpack[CheckOptions[T]]) -> CheckedDecorator[T]: ...
-@overload
-def refcounted_resource(source: None = None, /, **options: Unpack[KeyOptions[P]]) -> KeyedDecorator[P]: ...
-@overload
 def refcounted_resource(
-    source: None = None, /, **options: Unpack[CheckAndKeyOptions[P, T]]
-) -> CheckedKeyedDecorator[P, T]: ...
+    source: None = None, /, **options: Unpack[LaterOptions[Checked_co]]
+) -> Decorator[Checked_co]: ...
 @public
-def refcounted_resource(
-    source: Callable[..., Any] | None = None,
-    /,
-    *,
-    linger: float = 0.0,
-    check: Callable[[Any], bool] | None = None,
-    overlap: bool = False,
-    name: str | None = None,
-    key: Callable[..., Hashable] | None = None,
-    capacity: int | None = None,
-    when_full: Literal["wait", "raise"] = "wait",
-) -> object:
+@takes_terms
+def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: Any) -> object:
     """Share what a generator function yields, or what the instances of a class are.
 
     Of a function, each call gives a lease instead of running it. The first lease for some arguments runs the function
@@ -301,27 +91,41 @@ def refcounted_resource(
     A class stays the class, and the with-statement of each of its instances becomes shared: the first entry runs its
     own `__enter__`, the last exit its own `__exit__`. That always gets (None, None, None), whatever a with-body raised,
     and what it returns is ignored: one consumer's error is not the others'. So a class that rolls back when the body
-    raises, or swallows what it raised, is not one to share. A class takes neither `key`, `capacity` nor `when_full`.
+    raises, or swallows what it raised, is not one to share. A class takes none of the options that are for many
+    resources: `key`, `capacity`, `weight` and `when_full`.
+
+    The functions given as `name`, `key` and `weight` are called with all arguments of a call, defaults included: by
+    position as the function itself takes them, or by keyword if they can take them only so, as `lambda host, **_: host`
+    can. The type of `check`, `key` and their kin follows from the function, so that lambdas will do.
 
     Args:
         source: What is decorated; left out, a decorator with the options that were given is returned.
+        **options: The following.
         linger: How many seconds a resource stays up after its last lease, as in `SharedResource`.
         check: Asked before a value that is up is handed to a newcomer, as in `SharedResource`.
         overlap: Start anew at once while the old generation still stops, as in `SharedResource`.
-        name: Names the resources, as in `name(0)`; by default the function's name. Of a class, its resources' name.
-        key: Called with the arguments of a call; returns what its resource is found by, instead of the arguments.
-            Written before the function, a `def` keeps its types exact; a lambda has none.
-        capacity: How many resources may be not idle at once, 1 or more. When as many are up, the one that has lingered
-            longest is stopped first.
-        when_full: What a newcomer does if none lingers: "wait", in order of coming, or "raise" `CapacityError`. Whoever
-            takes a lease for one key while it holds another may wait for itself: give `acquire` a timeout.
+        exclusive: Never have two generations of one resource at once, as in `SharedResource`.
+        own_thread: Run start and stop of each generation in a thread of its own, as in `SharedResource`.
+        at_exit: Whether what is up when the process ends is stopped, "stop", or left, "leave".
+        name: Names the resources: a text, as in `name(0)`, or a function that returns the whole name, for arguments
+            that must not stand in a log. It is asked when somebody wants to know; if it fails, the function's name is
+            used. By default the function's name, with the arguments, or with what `key` made of them. Of a class, its
+            resources' name.
+        key: Returns what the resource of a call is found by, instead of the arguments. In debug mode (`-X dev` or
+            REFCOUNT_DEBUG=1) a call whose key is that of a resource with other arguments gets a warning.
+        capacity: How many resources may be not idle at once, 1 or more; or with `weight`, how much they may weigh
+            together. When there is no room, those that have lingered longest are stopped first.
+        weight: Returns how much of the capacity a resource takes: 0 or more, and not more than the capacity.
+        when_full: What a newcomer does if that is not enough: "wait", in order of coming, or "raise" `CapacityError`.
+            A thread that would wait for a lease that it has itself entered gets `ReentrantError`; one that came from
+            `acquire` it may wait for in vain: give it a timeout.
 
     Returns:
         A `ResourceFunction`; of a class, the same class.
 
     Raises:
-        TypeError: It cannot be shared, or an option has the wrong type.
-        ValueError: An option has no meaning.
+        TypeError: It cannot be shared, or an option has the wrong type, or can never take the arguments.
+        ValueError: An option has no meaning, or no effect.
 
     Example:
         >>> from collections.abc import Generator
@@ -336,26 +140,35 @@ def refcounted_resource(
         start 0
         camera 0 and camera 0
         stop 0
+        >>> @refcounted_resource(capacity=20.0, weight=lambda name, size: size, linger=60.0)
+        ... def model(name: str, size: float) -> Generator[str]:
+        ...     yield name
+        ...     print("unload", name)
+        >>> with model("small", 8.0):
+        ...     pass
+        >>> with model("large", 15.0):
+        ...     print("loaded")
+        unload small
+        loaded
+        >>> model.flush()
+        unload large
+        True
     """
-    options: Options[Any] = Options(linger, check, overlap)
-    limits = Limits(capacity, when_full)
-    check_name(WHAT, name)
-    if key is not None:
-        check_callable("key", key)
+    terms = terms_of(WHAT, options)
 
     def decorate(source: Callable[..., Any]) -> object:
         if inspect.isclass(source):
-            if key is not None or capacity is not None or when_full != "wait":
-                raise TypeError(f"{WHAT} on {source!r}: a class takes no key, capacity or when_full")
-            return _shared_class(source, options, name)
+            terms.refuse_for_class(f"{WHAT} on {source!r}")
+            return _shared_class(source, terms)
         check_source(WHAT, source)
-        arguments = Arguments(plain_name(source) if name is None else name, signature_of(source), key)
-        return SharedFunction(source, Calls(source, arguments, options, limits, keep=arguments.none))
+        name = terms.name if isinstance(terms.name, str) else plain_name(source)
+        arguments = Arguments(name, signature_of(source), terms)
+        return SharedFunction(source, calls_of(arguments, terms)(source, arguments, terms, keep=arguments.none))
 
     return decorate if source is None else decorate(source)
 
 
-def _shared_class(cls: type[Any], options: Options[Any], name: str | None) -> object:
+def _shared_class(cls: type[Any], terms: Terms[Any]) -> object:
     from refcount._faces.classes import shared_class  # not before it is needed: most users decorate functions
 
-    return shared_class(cls, options, name)
+    return shared_class(cls, terms, terms.name)

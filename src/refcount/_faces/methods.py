@@ -4,43 +4,39 @@ The instances know nothing of it: what belongs to each is kept in a `PerInstance
 neither to the instance nor, but weakly, to the resources. A resource refers to the instance, by the method that is to
 run on to stop it; so a lease on it keeps the instance, and one that the instance itself keeps goes with it.
 """
+# A class method is a method as well, so that mypy sees two overloads overlap where one is made for them.
+# mypy: disable-error-code="overload-overlap"
 # pyright: reportPrivateUsage=false
-# As in `functions`: whether a resource is closed is looked at where it is stored.
+# As in `calls`: whether a resource is closed is looked at where it is stored.
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Never, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from refcount._core.family import Limits
 from refcount._core.lease import Lease
-from refcount._core.openers import Options
-from refcount._faces.arguments import Arguments, Source, check_source, signature_of
-from refcount._faces.functions import Calls, ResourceFunction
-from refcount._support.checks import check_callable, check_name, function_of
-from refcount._support.naming import name_of, plain_name, public
+from refcount._faces.appearance import Shared
+from refcount._faces.arguments import Arguments
+from refcount._faces.calls import Calls, calls_of
+from refcount._faces.resource_function import ResourceFunction
+from refcount._faces.sources import Source, check_source, signature_of
+from refcount._faces.terms import Terms, takes_terms, terms_of
+from refcount._support.checks import function_of
+from refcount._support.naming import name_of, plain_name, public, short
 from refcount._support.weak import NOBODY, PerInstance
 from refcount._support.wrapping import Wrapping
 
 if TYPE_CHECKING:
-    from refcount._faces.signatures import (
-        CheckAndKeyOptions,
-        CheckedKeyedMethodDecorator,
-        CheckedMethodDecorator,
-        CheckOptions,
-        FunctionOptions,
-        KeyedMethodDecorator,
-        KeyOptions,
-        MethodDecorator,
-        PlainOptions,
-        SupportsEnter,
-    )
+    from refcount._faces.signatures import Checked_co, FunctionOptions, LaterOptions, MethodDecorator, SupportsEnter
+
+MYPY = False  # what mypy takes for true, and others do not
 
 P = ParamSpec("P")
+Owner = TypeVar("Owner")
 S = TypeVar("S")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -48,8 +44,46 @@ T_co = TypeVar("T_co", covariant=True)
 WHAT = "@refcounted_method"
 
 
+class _Method(Shared[P], Wrapping[P], Generic[P, T_co]):
+    """What methods and class methods have in common."""
+
+    __slots__ = ("_self_calls", "_self_terms")
+
+    # There is no `__init__`, which `help()` would show to users, who do not make these; so `_made` does what it would.
+
+    if TYPE_CHECKING:
+        _self_calls: PerInstance[Calls[T_co]]
+        _self_terms: Terms[T_co]
+        _self_attribute: str
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {_calls_of(self).name}>"
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        # A second name, or a second class (`@dataclass(slots=True)` makes one), is another way to the same method.
+        self._self_attribute = self._self_attribute or name
+
+    if TYPE_CHECKING:
+        if not MYPY:  # which binds a method before it compares it with a protocol's; pyright looks for a `__call__`
+
+            def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Lease[T_co]: ...
+
+    else:
+
+        def __call__(self, /, *args, **kwargs):
+            # As of any method: `Base.feed(self)`, and what decorators above it call.
+            if not args:
+                raise TypeError(f"{self.__qualname__} is a method: get it from an instance, and call that")
+            if not _belongs(self, args[0]):
+                raise _misplaced(self, args[0])
+            return _BoundMethod(self, args[0])(*args[1:], **kwargs)
+
+    def _self_made_by(self) -> Callable[..., object]:
+        return partial(refcounted_method, **self._self_terms.given())
+
+
 @public
-class ResourceMethod(Wrapping[P], Generic[P, T_co]):
+class ResourceMethod(_Method[P, T_co], Generic[P, T_co]):
     """A method whose calls give leases; made by `refcounted_method`. On an instance it reads as a `ResourceFunction`.
 
     Example:
@@ -67,26 +101,17 @@ class ResourceMethod(Wrapping[P], Generic[P, T_co]):
         ((), <ResourceMethod Producer.feed>)
     """
 
-    __slots__ = ("_self_calls",)
-
-    def __init__(self, source: Source[T_co], arguments: Arguments, options: Options[T_co], limits: Limits) -> None:
-        super().__init__(source)
-        make: Callable[[], Calls[T_co]] = partial(Calls, source, arguments, options, limits)
-        self._self_calls: PerInstance[Calls[T_co]] = PerInstance(arguments.name, make)
-        self._self_attribute = ""
-
-    def __repr__(self) -> str:
-        return f"<ResourceMethod {_calls_of(self).name}>"
-
-    def __set_name__(self, owner: type[object], name: str) -> None:
-        # A second name, or a second class (`@dataclass(slots=True)` makes one), is another way to the same method.
-        self._self_attribute = self._self_attribute or name
+    __slots__ = ()
 
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Self: ...
+    @overload  # of a method that gives `Self`, mypy does not know it before there is an instance
+    def __get__(
+        self: ResourceMethod[P, Never], instance: Owner, owner: type[object] | None = None, /
+    ) -> ResourceFunction[P, Owner]: ...
     @overload
     def __get__(self, instance: object, owner: type[object] | None = None, /) -> ResourceFunction[P, T_co]: ...
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> Self | ResourceFunction[P, T_co]:
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> object:
         if instance is None:
             return self
         # What `_BoundMethod(self, instance)` comes to, in one call instead of three: this is on the way to every lease.
@@ -99,6 +124,67 @@ class ResourceMethod(Wrapping[P], Generic[P, T_co]):
         return bound
 
 
+class ResourceClassMethod(_Method[P, T_co], Generic[P, T_co]):
+    """The same of a class method: each class has resources of its own, subclasses too."""
+
+    __slots__ = ()
+
+    @overload
+    def __get__(
+        self: ResourceClassMethod[P, Never], instance: object, owner: type[Owner], /
+    ) -> ResourceFunction[P, Owner]: ...
+    @overload
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> ResourceFunction[P, T_co]: ...
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> object:
+        return _BoundMethod(self, type(instance) if owner is None else owner)
+
+    def _self_source(self) -> object:
+        function: Any = self.__wrapped__
+        return cast("object", classmethod(function))
+
+
+def _made(kind: type[_Method[..., T]], source: Source[T], arguments: Arguments, terms: Terms[T]) -> object:
+    method = kind(source)
+    make: Callable[[], Calls[T]] = partial(calls_of(arguments, terms), source, arguments, terms)
+    method._self_calls = PerInstance(arguments.name, make)
+    method._self_terms = terms
+    method._self_attribute = ""
+    return method
+
+
+def _belongs(method: _Method[..., object], instance: object) -> bool:
+    """Return whether the class of `instance` has the method: by its name, or below decorators that show it."""
+    name: str = method._self_attribute or method.__name__
+    kinds = (*type(instance).__mro__, *(instance.__mro__ if isinstance(instance, type) else ()))
+    return any(name in vars(kind) for kind in kinds) or any(
+        _leads_to(attribute, method) for kind in kinds for attribute in vars(kind).values()
+    )
+
+
+def _leads_to(attribute: object, method: _Method[..., object]) -> bool:
+    """Return whether an attribute of a class wraps the method."""
+    function: Any = cast("Any", attribute).fget if isinstance(attribute, property) else attribute
+
+    def found(below: object) -> bool:
+        return below is method
+
+    try:
+        return found(inspect.unwrap(function, stop=found))
+    except ValueError:  # it wraps itself
+        return False
+
+
+def _misplaced(method: _Method[..., object], instance: object) -> TypeError:
+    """Return the error of a call on what has no such method."""
+    name = method.__qualname__
+    if "." not in plain_name(method.__wrapped__):
+        return TypeError(f"{name} is no method: decorate functions with @refcounted_resource")
+    return TypeError(
+        f"{name} is a method, and {short(instance)} is no instance of its class; "
+        "under @staticmethod, write @refcounted_resource"
+    )
+
+
 if TYPE_CHECKING:
 
     class _Bound:
@@ -106,10 +192,20 @@ if TYPE_CHECKING:
 
 else:
 
+    class _Module(str):
+        """The module of a class, while its instances show that of their function."""
+
+        def __get__(self, instance, owner):
+            return self if instance is None else instance.__func__.__module__
+
     class _Bound:
         """What any bound method has, besides all that its function has."""
 
         __slots__ = ()
+
+        def __init_subclass__(cls, **kwargs):
+            super().__init_subclass__(**kwargs)
+            cls.__module__ = _Module(cls.__module__)
 
         __class__ = property(lambda self: MethodType)
         __wrapped__ = property(lambda self: MethodType(self.__func__, self.__self__))
@@ -122,7 +218,7 @@ else:
             except AttributeError:
                 if name.startswith("_"):
                     raise  # the repr would ask for the same, while it is being made
-                raise AttributeError(f"{self!r} has no attribute {name!r}", name=name, obj=self) from None
+                raise self._self_missing(name) from None
 
         def __dir__(self):
             own = (name for name in dir(type(self)) if not name.startswith("_"))
@@ -148,7 +244,7 @@ class _BoundMethod(_Bound, ResourceFunction[P, T_co]):
 
     __slots__ = ("__func__", "__self__", "__weakref__", "_self_calls")
 
-    def __init__(self, function: ResourceMethod[P, T_co], instance: object, /) -> None:
+    def __init__(self, function: _Method[P, T_co], instance: object, /) -> None:
         self.__func__ = function
         self.__self__ = instance
         self._self_calls = _calls_of(function).get(instance)
@@ -168,63 +264,42 @@ class _BoundMethod(_Bound, ResourceFunction[P, T_co]):
     def _self_instance(self) -> object:
         return self.__self__
 
+    def _self_gives(self) -> object:
+        return self.__func__._self_gives()
 
-class _Text(str):
-    """A text that is an attribute of a class, while its instances show that of their function under the same name."""
+    def _self_help(self) -> str | None:
+        return self.__func__.__doc__
 
-    attribute = ""
-
-    def __get__(self, bound: _BoundMethod[..., object] | None, owner: type) -> str:
-        text: str = self if bound is None else getattr(bound.__func__, self.attribute)
-        return text
-
-
-def _show_text_of_function(attribute: str) -> None:
-    text = _Text(getattr(_BoundMethod, attribute) or "")
-    text.attribute = attribute
-    setattr(_BoundMethod, attribute, text)
-
-
-_show_text_of_function("__doc__")
-_show_text_of_function("__module__")
 
 _new: Callable[[type[Any]], Any] = object.__new__
 
 # wrapt's way to what a proxy has of its own is long, and the slot itself knows a shorter one.
-_calls_of: Callable[[Any], PerInstance[Calls[Any]]] = vars(ResourceMethod)["_self_calls"].__get__
+_calls_of: Callable[[Any], PerInstance[Calls[Any]]] = vars(_Method)["_self_calls"].__get__
 
 
 @overload
 def refcounted_method(
-    source: Callable[Concatenate[S, P], SupportsEnter[T]], /, **options: Unpack[FunctionOptions[P, T]]
+    source: Callable[Concatenate[type[S], P], SupportsEnter[T]], /, **options: Unpack[FunctionOptions[T]]
+) -> ResourceClassMethod[P, T]: ...
+@overload
+def refcounted_method(
+    source: Callable[Concatenate[type[S], P], Iterator[T]], /, **options: Unpack[FunctionOptions[T]]
+) -> ResourceClassMethod[P, T]: ...
+@overload
+def refcounted_method(
+    source: Callable[Concatenate[S, P], SupportsEnter[T]], /, **options: Unpack[FunctionOptions[T]]
 ) -> ResourceMethod[P, T]: ...
 @overload
 def refcounted_method(
-    source: Callable[Concatenate[S, P], Iterator[T]], /, **options: Unpack[FunctionOptions[P, T]]
+    source: Callable[Concatenate[S, P], Iterator[T]], /, **options: Unpack[FunctionOptions[T]]
 ) -> ResourceMethod[P, T]: ...
 @overload
-def refcounted_method(source: None = None, /, **options: Unpack[PlainOptions]) -> MethodDecorator: ...
-@overload
-def refcounted_method(source: None = None, /, **options: Unpack[CheckOptions[T]]) -> CheckedMethodDecorator[T]: ...
-@overload
-def refcounted_method(source: None = None, /, **options: Unpack[KeyOptions[P]]) -> KeyedMethodDecorator[P]: ...
-@overload
 def refcounted_method(
-    source: None = None, /, **options: Unpack[CheckAndKeyOptions[P, T]]
-) -> CheckedKeyedMethodDecorator[P, T]: ...
+    source: None = None, /, **options: Unpack[LaterOptions[Checked_co]]
+) -> MethodDecorator[Checked_co]: ...
 @public
-def refcounted_method(
-    source: Callable[..., Any] | None = None,
-    /,
-    *,
-    linger: float = 0.0,
-    check: Callable[[Any], bool] | None = None,
-    overlap: bool = False,
-    name: str | None = None,
-    key: Callable[..., Hashable] | None = None,
-    capacity: int | None = None,
-    when_full: Literal["wait", "raise"] = "wait",
-) -> object:
+@takes_terms
+def refcounted_method(source: Callable[..., Any] | None = None, /, **options: Any) -> object:
     """Share what a generator method yields: `refcounted_resource` for methods.
 
     Each instance has resources of its own, one for each distinct set of arguments. They are found by attribute access,
@@ -235,25 +310,31 @@ def refcounted_method(
 
     Instances must allow weak references: a class with `__slots__` needs `__weakref__` among them.
 
-    Write `@refcounted_method` above `@override`, which pyright refuses to see above it. For mypy, a method with
-    `**kwargs` must say that it takes its instance by position: `self, /, **kwargs`.
+    It may stand above `@classmethod`; each class has resources of its own then. For mypy, a method with `**kwargs` must
+    say that it takes its instance by position: `self, /, **kwargs`.
 
     Args:
         source: The method; left out, a decorator with the options that were given is returned.
+        **options: The following.
         linger: Seconds, as for `refcounted_resource`.
         check: As for `refcounted_resource`.
         overlap: As for `refcounted_resource`.
-        name: Names the resources, as in `name('news')`; by default the method's name, with its class.
-        key: As for `refcounted_resource`; it does not get the instance.
+        exclusive: As for `refcounted_resource`.
+        own_thread: As for `refcounted_resource`.
+        at_exit: As for `refcounted_resource`.
+        name: As for `refcounted_resource`; by default the method's name, with its class. No function that is an option
+            gets the instance.
+        key: As for `refcounted_resource`.
         capacity: As for `refcounted_resource`, for each instance.
+        weight: As for `refcounted_resource`.
         when_full: As for `refcounted_resource`.
 
     Returns:
         A `ResourceMethod`.
 
     Raises:
-        TypeError: It cannot be shared, or an option has the wrong type.
-        ValueError: An option has no meaning.
+        TypeError: It cannot be shared, or an option has the wrong type, or can never take the arguments.
+        ValueError: An option has no meaning, or no effect.
 
     Example:
         >>> from collections.abc import Generator
@@ -271,18 +352,22 @@ def refcounted_method(
         True
         stop
     """
-    options: Options[Any] = Options(linger, check, overlap)
-    limits = Limits(capacity, when_full)
-    check_name(WHAT, name)
-    if key is not None:
-        check_callable("key", key)
+    terms = terms_of(WHAT, options)
 
-    def decorate(source: Callable[..., Any]) -> object:
-        check_source(WHAT, source)
-        full_name = plain_name(source) if name is None else name
-        return ResourceMethod(source, Arguments(full_name, _without_instance(source), key), options, limits)
+    def decorate(source: Any) -> object:
+        kind, function = _method_of(source)
+        check_source(WHAT, function)
+        name = terms.name if isinstance(terms.name, str) else plain_name(function)
+        return _made(kind, function, Arguments(name, _without_instance(function), terms), terms)
 
     return decorate if source is None else decorate(source)
+
+
+def _method_of(source: object) -> tuple[type[_Method[..., Any]], Any]:
+    """Return what is to be made, and of which function."""
+    if isinstance(source, classmethod):
+        return ResourceClassMethod, cast("Any", source).__func__
+    return ResourceMethod, source
 
 
 def _without_instance(source: Callable[..., object]) -> inspect.Signature:

@@ -6,23 +6,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Never, ParamSpec, Protocol, overload
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from typing import Required
+    from typing import Literal, TypeAlias
 
-    from typing_extensions import TypedDict
+    from typing_extensions import TypedDict, TypeVar
 
-    from refcount._faces.functions import ResourceFunction
-    from refcount._faces.methods import ResourceMethod
+    from refcount._faces.methods import ResourceClassMethod, ResourceMethod
+    from refcount._faces.resource_function import ResourceFunction
+else:
+    from typing import TypeVar
 
-K = ParamSpec("K")
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 T = TypeVar("T")
-V = TypeVar("V")
 T_co = TypeVar("T_co", covariant=True)
 V_co = TypeVar("V_co", covariant=True)
 V_contra = TypeVar("V_contra", contravariant=True)
@@ -47,150 +47,132 @@ class SupportsEnter(Protocol[T_co]):
 
 C = TypeVar("C", bound=SupportsEnter[Any])  # with `object`, pyright would see two overloads overlap
 
-# Options. Where they hold a function of the user's, what comes of them is bound to its types: a `check` to the value
-# that it takes, a `key` to its parameters.
+if TYPE_CHECKING:
+    V = TypeVar("V")
+    Checked_co = TypeVar("Checked_co", covariant=True, default=Never)
+    Made_co = TypeVar("Made_co", covariant=True)
 
-if TYPE_CHECKING:  # no Python yet can close a `TypedDict`, and one that is open lets every typo through in ty
+    # Functions of the arguments. What they take is the decorated function's to say, and nobody knows it where they come
+    # first, so that any callable will do. One arm for each number of parameters gives pyright the types of a lambda's,
+    # which it refuses to leave open; it takes the first arm that fits. The last arm is for everything else.
+
+    class _Named(Protocol[Made_co]):
+        """Takes the first argument, and leaves out the others by name."""
+
+        def __call__(self, first: Any, /, **more: Any) -> Made_co: ...
+
+    class _Any(Protocol[Made_co]):
+        """Takes whatever it takes."""
+
+        @property
+        def __call__(self) -> Callable[..., Made_co]: ...
+
+    OfArguments: TypeAlias = (
+        Callable[[Any], Made_co]
+        | Callable[[Any, Any], Made_co]
+        | Callable[[Any, Any, Any], Made_co]
+        | Callable[[Any, Any, Any, Any], Made_co]
+        | _Any[Made_co]
+        | _Named[Made_co]
+    )
+
+    # Options, each written once. No Python yet can close a `TypedDict`, and one that is open lets every typo through in
+    # ty; so they are for checkers only.
 
     class _Options(TypedDict, total=False):
-        """What all have."""
-
-        linger: float
-        overlap: bool
-        name: str | None
-
-    class ClassOptions(_Options, total=False, closed=True):
-        """The options for a class."""
-
-        check: Callable[[Any], bool] | None  # no type says what the `__enter__` of a class gives
-
-    class _KeyedOptions(_Options, total=False):
-        """What all have that make several resources."""
-
-        capacity: int | None
-        when_full: Literal["wait", "raise"]
-
-    class FunctionOptions(_KeyedOptions, Generic[P, T], total=False, closed=True):
-        """The options for a function or a method that is there already."""
-
-        check: Callable[[T], bool] | None
-        key: Callable[P, Hashable] | None
-
-    class AttributeOptions(TypedDict, total=False, closed=True):
-        """The options for an attribute, less its check."""
+        """What all have, less what depends on what they are for."""
 
         linger: float
         overlap: bool
         exclusive: bool
         own_thread: bool
         at_exit: Literal["stop", "leave"]
+
+    class ClassOptions(_Options, total=False, closed=True):
+        """The options for a class."""
+
+        name: str | OfArguments[str] | None
+        check: Callable[[Any], bool] | None  # no type says what the `__enter__` of a class gives
+
+    class _KeyedOptions(_Options, total=False):
+        """What all have that make several resources."""
+
+        name: str | OfArguments[str] | None
+        key: OfArguments[Hashable] | None
+        capacity: float | None
+        weight: OfArguments[float] | None
+        when_full: Literal["wait", "raise"]
+
+    class FunctionOptions(_KeyedOptions, Generic[T], total=False, closed=True):
+        """The options for a function or a method that is there already."""
+
+        check: Callable[[T], bool] | None
+
+    class AttributeOptions(_Options, total=False, closed=True):
+        """The options for an attribute, less its check."""
+
         name: str | Callable[[Any], str] | None
 
-    class PlainOptions(_KeyedOptions, total=False, closed=True):
-        """Options that come before what is decorated, without a check and a key."""
+    class LaterOptions(_KeyedOptions, Generic[Checked_co], total=False, closed=True):
+        """Options that come before what is decorated.
 
-        check: None
-        key: None
+        A check is bound to the value that it takes. A lambda has no types here: the other arm is for it, and mypy takes
+        that for a function as well, so that only the others see where one does not fit.
+        """
 
-    class CheckOptions(_KeyedOptions, Generic[T], total=False, closed=True):
-        """The same with a check."""
+        check: Callable[[Any], bool] | Callable[[Checked_co], bool] | None
 
-        check: Required[Callable[[T], bool]]
-        key: None
+    # What the decorators are when their options come first. `V` is what the check takes, and `Never` without one.
 
-    class KeyOptions(_KeyedOptions, Generic[P], total=False, closed=True):
-        """The same with a key."""
+    class Decorator(Protocol[Checked_co]):
+        """Decorates classes that can be entered, generator functions, and functions that return context managers."""
 
-        check: None
-        key: Required[Callable[P, Hashable]]
+        @overload
+        def __call__(self, source: type[C], /) -> type[C]: ...
+        @overload
+        def __call__(self: Decorator[Never], source: Callable[P, SupportsEnter[T]], /) -> ResourceFunction[P, T]: ...
+        @overload
+        def __call__(self: Decorator[Never], source: Callable[P, Iterator[T]], /) -> ResourceFunction[P, T]: ...
+        @overload
+        def __call__(self: Decorator[V], source: Callable[P, SupportsEnter[V]], /) -> ResourceFunction[P, V]: ...
+        @overload
+        def __call__(self: Decorator[V], source: Callable[P, Iterator[V]], /) -> ResourceFunction[P, V]: ...
 
-    class CheckAndKeyOptions(_KeyedOptions, Generic[P, T], total=False, closed=True):
-        """The same with both."""
+    class MethodDecorator(Protocol[Checked_co]):
+        """Decorates methods, and class methods."""
 
-        check: Required[Callable[[T], bool]]
-        key: Required[Callable[P, Hashable]]
-
-
-# What `refcounted_resource` and `refcounted_method` are when their options come first: one class for each kind of
-# options and of result, since no type variable stands for a generic class. `K` and `V` are known from a key and a
-# check, `P` and `T` from what is decorated. A check that takes more than a function yields widens what the leases give;
-# written as `refcounted_resource(function, check=...)` it does not.
-
-
-class Decorator(Protocol):
-    """Decorates classes that can be entered, generator functions, and functions that return context managers."""
-
-    @overload
-    def __call__(self, source: type[C], /) -> type[C]: ...
-    @overload
-    def __call__(self, source: Callable[P, SupportsEnter[T]], /) -> ResourceFunction[P, T]: ...
-    @overload
-    def __call__(self, source: Callable[P, Iterator[T]], /) -> ResourceFunction[P, T]: ...
-
-
-class CheckedDecorator(Protocol[V]):
-    """Decorates what gives a `V`."""
-
-    @overload
-    def __call__(self, source: type[C], /) -> type[C]: ...
-    @overload
-    def __call__(self, source: Callable[P, SupportsEnter[V]], /) -> ResourceFunction[P, V]: ...
-    @overload
-    def __call__(self, source: Callable[P, Iterator[V]], /) -> ResourceFunction[P, V]: ...
-
-
-class KeyedDecorator(Protocol[K]):
-    """Decorates functions that take a `K`."""
-
-    @overload
-    def __call__(self, source: Callable[K, SupportsEnter[T]], /) -> ResourceFunction[K, T]: ...
-    @overload
-    def __call__(self, source: Callable[K, Iterator[T]], /) -> ResourceFunction[K, T]: ...
-
-
-class CheckedKeyedDecorator(Protocol[K, V]):
-    """Decorates functions that take a `K` and give a `V`."""
-
-    @overload
-    def __call__(self, source: Callable[K, SupportsEnter[V]], /) -> ResourceFunction[K, V]: ...
-    @overload
-    def __call__(self, source: Callable[K, Iterator[V]], /) -> ResourceFunction[K, V]: ...
-
-
-class MethodDecorator(Protocol):
-    """Decorates methods."""
-
-    @overload
-    def __call__(self, source: Callable[Concatenate[S, P], SupportsEnter[T]], /) -> ResourceMethod[P, T]: ...
-    @overload
-    def __call__(self, source: Callable[Concatenate[S, P], Iterator[T]], /) -> ResourceMethod[P, T]: ...
-
-
-class CheckedMethodDecorator(Protocol[V]):
-    """Decorates methods that give a `V`."""
-
-    @overload
-    def __call__(self, source: Callable[Concatenate[S, P], SupportsEnter[V]], /) -> ResourceMethod[P, V]: ...
-    @overload
-    def __call__(self, source: Callable[Concatenate[S, P], Iterator[V]], /) -> ResourceMethod[P, V]: ...
-
-
-class KeyedMethodDecorator(Protocol[K]):
-    """Decorates methods that take a `K`."""
-
-    @overload
-    def __call__(self, source: Callable[Concatenate[S, K], SupportsEnter[T]], /) -> ResourceMethod[K, T]: ...
-    @overload
-    def __call__(self, source: Callable[Concatenate[S, K], Iterator[T]], /) -> ResourceMethod[K, T]: ...
-
-
-class CheckedKeyedMethodDecorator(Protocol[K, V]):
-    """Decorates methods that take a `K` and give a `V`."""
-
-    @overload
-    def __call__(self, source: Callable[Concatenate[S, K], SupportsEnter[V]], /) -> ResourceMethod[K, V]: ...
-    @overload
-    def __call__(self, source: Callable[Concatenate[S, K], Iterator[V]], /) -> ResourceMethod[K, V]: ...
+        @overload
+        def __call__(
+            self: MethodDecorator[Never], source: Callable[Concatenate[type[S], P], SupportsEnter[T]], /
+        ) -> ResourceClassMethod[P, T]: ...
+        @overload
+        def __call__(
+            self: MethodDecorator[Never], source: Callable[Concatenate[type[S], P], Iterator[T]], /
+        ) -> ResourceClassMethod[P, T]: ...
+        @overload
+        def __call__(
+            self: MethodDecorator[Never], source: Callable[Concatenate[S, P], SupportsEnter[T]], /
+        ) -> ResourceMethod[P, T]: ...
+        @overload
+        def __call__(
+            self: MethodDecorator[Never], source: Callable[Concatenate[S, P], Iterator[T]], /
+        ) -> ResourceMethod[P, T]: ...
+        @overload
+        def __call__(
+            self: MethodDecorator[V], source: Callable[Concatenate[type[S], P], SupportsEnter[V]], /
+        ) -> ResourceClassMethod[P, V]: ...
+        @overload
+        def __call__(
+            self: MethodDecorator[V], source: Callable[Concatenate[type[S], P], Iterator[V]], /
+        ) -> ResourceClassMethod[P, V]: ...
+        @overload
+        def __call__(
+            self: MethodDecorator[V], source: Callable[Concatenate[S, P], SupportsEnter[V]], /
+        ) -> ResourceMethod[P, V]: ...
+        @overload
+        def __call__(
+            self: MethodDecorator[V], source: Callable[Concatenate[S, P], Iterator[V]], /
+        ) -> ResourceMethod[P, V]: ...
 
 
 # What `refcounted_attribute` is when its options come first. A check is bound to what the method gives by a pair of

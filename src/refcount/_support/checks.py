@@ -176,6 +176,19 @@ def check_integer(what: str, number: object, *, least: int = 0) -> int:
     return exact
 
 
+def check_amount(what: str, amount: object) -> None:
+    """Raise an error that names `what` and the value unless it is a number above 0.
+
+    Raises:
+        TypeError: It is no number, or a truth value.
+        ValueError: It is 0 or less, infinite or NaN.
+    """
+    if isinstance(amount, bool) or not isinstance(amount, SupportsFloat | SupportsIndex):
+        raise TypeError(f"{what} must be a number, not {short(amount)}")
+    if not 0 < (index(amount) if isinstance(amount, SupportsIndex) else float(amount)) < math.inf:
+        raise ValueError(f"{what} must be finite and more than 0, not {short(amount)}")
+
+
 def check_seconds(what: str, seconds: object) -> float:
     """Return `seconds` as a float, or raise an error that names `what` and the value.
 

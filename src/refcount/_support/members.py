@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from refcount._support.checks import GivesLeases
+
 # `Any` is what stands on an instance, which nobody can tell of a descriptor.
 
 
@@ -45,4 +47,6 @@ class Member:
 def is_member(thing: object) -> bool:
     """Return whether `thing` was made for a class, whose instances have something in its place."""
     kind = type(thing)
+    if isinstance(thing, GivesLeases):  # a decorated function stays what it is, wherever it stands
+        return False
     return kind is property or (hasattr(kind, "__get__") and hasattr(kind, "__set_name__"))

@@ -37,6 +37,14 @@ def note(error: BaseException, text: str) -> None:
         return  # a note is a courtesy
 
 
+def raise_all(errors: list[Exception], where: str) -> None:
+    """Raise what happened while doing one thing after another: the one error, or a group of them; nothing if none."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} errors while {where}", errors)
+
+
 def _without_generation(text: str) -> str:
     return text.rpartition(", generation ")[0] or text
 
