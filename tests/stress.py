@@ -1,9 +1,9 @@
 """Everything at once, for as long as one likes: ``python -m tests.stress --seconds 600``.
 
-Threads come and go on resources of every kind (plain, lingering, overlapping, checked, observed) and on the keys of
-families with all of these options, with and without a capacity. They acquire with and without timeouts, try, nest, lose
-leases, observe, invalidate, flush, touch and close, by force too, while hooks and checks fail at random. Then all of it
-is let go, and what must hold is checked:
+Threads come and go on resources of every kind (plain, lingering, overlapping, exclusive, checked, observed, in threads
+of their own) and on the keys of families with all of these options, with and without a capacity. They acquire with and
+without timeouts, by leases and without, try, nest, lose leases, observe, invalidate, flush, touch and close, by force
+too, while hooks and checks fail at random. Then all of it is let go, and what must hold is checked:
 
 - each start has its one stop, and nothing is alive;
 - no two of one resource were alive at once where that is promised, and never more than its capacity of a family (an
@@ -194,9 +194,13 @@ class Kind(NamedTuple):
 
     linger: float = 0.0
     overlap: bool = False
+    exclusive: bool = False
+    own_thread: bool = False
     checked: bool = False
     observed: bool = False
     invalidated: bool = False
+    retired: bool = False
+    """Whether holders invalidate what they hold, and nobody anything else."""
     keys: int = 0
     """How many keys the family has; 0 for a resource without a family."""
     capacity: int | None = None
@@ -207,7 +211,7 @@ class Kind(NamedTuple):
     @property
     def one_at_a_time(self) -> bool:
         """Whether no two generations of one resource may be alive at once, since none is ever detached."""
-        return not (self.invalidated or self.checked or self.overlap)
+        return not (self.invalidated or self.overlap or (not self.exclusive and (self.checked or self.retired)))
 
 
 KINDS = [
@@ -220,6 +224,12 @@ KINDS = [
     Kind(linger=0.001, invalidated=True),
     Kind(overlap=True, invalidated=True),
     Kind(linger=0.001, overlap=True, checked=True, invalidated=True, observed=True),
+    Kind(own_thread=True, retired=True),
+    Kind(exclusive=True, checked=True, retired=True),
+    Kind(exclusive=True, linger=0.001, own_thread=True, retired=True, observed=True),
+    Kind(exclusive=True, own_thread=True, checked=True, invalidated=True),
+    Kind(keys=4, capacity=2, linger=0.0005, own_thread=True, keys_closed=True),
+    Kind(keys=4, capacity=2, linger=0.001, exclusive=True, checked=True, retired=True),
     Kind(keys=6, capacity=3, linger=0.0005),
     Kind(keys=6, capacity=3, linger=0.0005, when_full="raise", keys_closed=True, invalidated=True),
     Kind(keys=6, capacity=3, linger=0.5, observed=True, keys_closed=True),
@@ -323,6 +333,8 @@ class Plain(Target):
             name=self.name,
             linger=kind.linger,
             overlap=kind.overlap,
+            exclusive=kind.exclusive,
+            own_thread=kind.own_thread,
             check=self.site.check if kind.checked else None,
         )
         self._watch(self._resource, 0)
@@ -354,6 +366,13 @@ class Keyed(Target):
         finally:
             self._watch_key(key)
 
+    def disturb(self, dice: random.Random) -> None:
+        """Do something to all keys at once."""
+        if self.kind.invalidated and dice.random() < 0.5:
+            self._family.invalidate()
+        else:
+            self._family.flush()
+
     def fill(self) -> None:
         """Hold as many keys as its capacity allows: so no slot was lost."""
         with ExitStack() as stack:
@@ -384,6 +403,8 @@ class Keyed(Target):
                 name=self.name,
                 linger=kind.linger,
                 overlap=kind.overlap,
+                exclusive=kind.exclusive,
+                own_thread=kind.own_thread,
                 check=self.site.check,
                 capacity=kind.capacity,
                 when_full=kind.when_full,
@@ -392,6 +413,8 @@ class Keyed(Target):
             name=self.name,
             linger=kind.linger,
             overlap=kind.overlap,
+            exclusive=kind.exclusive,
+            own_thread=kind.own_thread,
             capacity=kind.capacity,
             when_full=kind.when_full,
         )(self.site.open)
@@ -475,6 +498,9 @@ class Stress:
             (40, self._enter),
             (20, self._acquire),
             (15, self._try),
+            (8, self._count),
+            (4, self._retire),
+            (1, self._disturb_all),
             (8, self._nest),
             (6, self._disturb),
             (1, self._observe),
@@ -508,7 +534,7 @@ class Stress:
             return resource.acquire(timeout)
         except TimeoutError:
             if timeout == LONG:
-                self.figures.complain(f"a consumer of {resource} waited in vain")
+                self.figures.complain(f"a consumer of {resource} waited in vain: {_inside(resource)}")
             return None
 
     def _enter(self, dice: random.Random, target: Target) -> None:
@@ -536,11 +562,46 @@ class Stress:
             with lease:
                 self._hold(lease, target, dice)
 
+    def _count(self, dice: random.Random, target: Target) -> None:
+        """Hold without a lease."""
+        resource = target.pick(dice)
+        try:
+            resource.inc(LONG)
+        except TimeoutError:
+            self.figures.complain(f"a consumer of {resource} waited in vain: {_inside(resource)}")
+            return
+        try:
+            self.figures.count("holds")
+            if not resource.usecount:
+                self.figures.complain(f"{resource} was counted, and nobody holds it")
+        finally:
+            resource.dec()
+
+    def _retire(self, dice: random.Random, target: Target) -> None:
+        """Find what one holds broken: nobody who comes later gets it."""
+        with (lease := target.enter(dice)):
+            if target.kind.retired:
+                self.figures.count("invalidations")
+                lease.invalidate()
+                if lease.valid:
+                    self.figures.complain(f"{lease} is valid, though it was invalidated")
+            self._hold(lease, target, dice)
+
+    def _disturb_all(self, dice: random.Random, target: Target) -> None:
+        if isinstance(target, Keyed):
+            try:
+                target.disturb(dice)
+            except* HookError:
+                pass
+
     def _nest(self, dice: random.Random, first: Target) -> None:
-        """Hold two. Who has a slot does not wait long for another one: its holder may wait for the first."""
+        """Hold two. Who has a slot does not wait long for another one: its holder may wait for the first.
+
+        Nor does it wait long for what is exclusive, of which it may hold the generation before.
+        """
         second = dice.choice(self._targets)
         with suppress(*second.refusals), (outer := first.enter(dice)):
-            inner = self._take(second.pick(dice), 0.005 if second.kind.keys else LONG)
+            inner = self._take(second.pick(dice), 0.005 if second.kind.keys or second.kind.exclusive else LONG)
             if inner is not None:
                 with inner:
                     self._hold(inner, second, dice)
@@ -654,6 +715,12 @@ class Stress:
     def _expect(self, holds: bool, complaint: str) -> None:
         if not holds:
             self.figures.complain(complaint)
+
+
+def _inside(resource: SharedResource[Thing]) -> str:
+    machine = resource._machine  # pyright: ignore[reportPrivateUsage]  # nothing public shows what it waits for
+    generations = [f"{g.number} {g.phase.name} {vars(g)}" for g in machine.generations]
+    return f"running {machine.running}, working {machine.working}, {generations}"
 
 
 def patiently(what: str, reached: Callable[[], bool]) -> None:

@@ -43,7 +43,8 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             raises, the value is invalidated and the newcomer gets a fresh one.
         overlap: Start a new generation at once while the old one still stops, instead of waiting for it.
         exclusive: Never have two generations at once: whoever comes after an `invalidate` or a failed `check` waits
-            until the old holders have left and the old one has stopped. For ports, mounts, devices.
+            until the old holders have left and the old one has stopped. For ports, mounts, devices. Who holds the old
+            one and waits for the new one waits for itself.
         own_thread: Run start and stop of each generation in one thread of its own, in a copy of its first consumer's
             context. For what must be closed where it was opened.
         at_exit: "stop": what is up when the process ends is stopped; "leave": it is left as it is, as a mount may be.
