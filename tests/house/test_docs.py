@@ -1,4 +1,4 @@
-"""The documentation is true: every public name is documented, and every example in a docstring or the README runs.
+"""The documentation is true: every public name is documented, and every example in a docstring or on a page runs.
 
 What runs is the installed package, wherever it was installed.
 """
@@ -8,6 +8,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,9 @@ import pytest
 import refcount
 from refcount.testing import ManualClock
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TESTING = ROOT / "docs" / "testing.md"
 
 
 def public_modules() -> Iterator[ModuleType]:
@@ -61,20 +64,26 @@ def docstring_examples() -> list[doctest.DocTest]:
     return [example for example in examples if example.examples]
 
 
-def readme_example() -> doctest.DocTest:
-    """Return all the README's code blocks as one session, with the line numbers they have in the README."""
+def page_example(page: Path) -> doctest.DocTest:
+    """Return all code blocks of a page as one session, with the line numbers they have there."""
     session: list[str] = []
     in_block = False
-    for line in README.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in page.read_text(encoding="utf-8").splitlines(keepends=True):
         fence = line.startswith("```")
         in_block ^= fence
         session.append(line if in_block and not fence else "\n")
-    return doctest.DocTestParser().get_doctest("".join(session), {"__name__": "__main__"}, "README", str(README), 0)
+    return doctest.DocTestParser().get_doctest("".join(session), {"__name__": "__main__"}, page.name, str(page), 0)
 
 
-def readme_programs() -> list[str]:
-    """Return the README's code blocks that are programs and no sessions."""
-    return re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def programs(page: Path) -> list[str]:
+    """Return the code blocks of a page that are programs and no sessions."""
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what the headings of a page are called in links, as GitHub does."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def run(example: doctest.DocTest) -> None:
@@ -91,16 +100,43 @@ def test_docstring_example_runs(example: doctest.DocTest) -> None:
     run(example)
 
 
-def test_readme_runs() -> None:
-    """What the README shows after ``>>>`` happens so, read from top to bottom."""
-    run(readme_example())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_runs(page: Path) -> None:
+    """What a page shows after ``>>>`` happens so, read from top to bottom."""
+    run(page_example(page))
 
 
-@pytest.mark.parametrize("program", readme_programs())
-def test_readme_program_runs(program: str) -> None:
-    """What the README shows as a program runs, lingers and all."""
-    with ManualClock():
-        exec(compile(program, str(README), "exec"), {"__name__": "__main__"})  # our own README
+@pytest.fixture
+def signal_handlers() -> Iterator[None]:
+    """Put back the handlers that a page shows how to set."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("signal_handlers")
+@pytest.mark.parametrize("page", [page for page in PAGES if page != TESTING], ids=lambda page: page.name)
+def test_programs_of_page_run(page: Path) -> None:
+    """What a page shows as a program runs, lingers and all."""
+    for program in programs(page):
+        with ManualClock():
+            exec(compile(program, str(page), "exec"), {"__name__": "__main__"})  # a page of our own
+
+
+def test_tests_of_page_pass(pytester: pytest.Pytester) -> None:
+    """What the page about tests shows is one file of tests, and they pass."""
+    (pytester.path / "test_page.py").write_text("\n".join(programs(TESTING)), encoding="utf-8")
+    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a file of ours, and to a heading in it, has a target."""
+    for target in re.findall(r"\]\((?!https?:)([^)]*)\)", page.read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        assert not heading or heading in anchors(linked), f"{page.name} links to {target}"
 
 
 @pytest.mark.parametrize("name", PUBLIC)
