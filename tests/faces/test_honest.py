@@ -141,6 +141,11 @@ def test_help_says_what_there_is() -> None:
     assert camera.__doc__ == inspect.getdoc(camera) == "A camera."
 
 
+def test_who_makes_leases() -> None:
+    """Their resource does, and nothing says how."""
+    assert str(inspect.signature(Lease)) == "()"
+
+
 @pytest.mark.parametrize("cls", [ResourceFunction, ResourceMethod])
 def test_constructors_that_are_not_for_users_are_hidden(cls: type) -> None:
     """Users get these classes from decorators."""

@@ -13,6 +13,7 @@ import os
 import sys
 import traceback
 from enum import Enum
+from inspect import Signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Never, Self, TypeVar
 
@@ -64,6 +65,9 @@ class Lease(Hold[T_co], Generic[T_co]):
     """
 
     __slots__ = ("_machine", "_parker", "_resource", "_site", "_use")
+
+    if not TYPE_CHECKING:
+        __signature__ = Signature()  # nobody makes one but its resource
 
     _parker: Parker | None
 
