@@ -193,7 +193,6 @@ def test_an_observer_may_change_what_it_observes(machine: Machine) -> None:
         told.append(usecount)
         if usecount < 2 * PATIENCE:
             machine.change()
-            machine.observers.drain()  # nor does it wait for itself here
         told.append(-usecount)
 
     machine.observers.add(observer)
@@ -289,7 +288,7 @@ def test_nobody_is_captive_and_nothing_piles_up(machine: Machine, monkeypatch: p
         joined(*[started(hurry, "hurry") for _ in range(threads)])
     finally:
         sys.setswitchinterval(interval)
-    machine.observers.drain()
+    until(lambda: len(told) == 300 * threads)
     assert told == [*range(1, 300 * threads + 1)]
     assert machine.most <= 8 + threads
     assert max(longest) <= 8 + threads
@@ -330,8 +329,7 @@ def test_an_observer_that_waits_for_who_waits_for_it(machine: Machine, monkeypat
     machine.observers.add(observer)
     machine.change()
     joined(patient)
-    machine.observers.drain()
-    assert not machine.notes
+    until(lambda: not machine.notes)
 
 
 def test_where_no_thread_can_be_had_who_tells_tells_all(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,27 +370,6 @@ def test_the_timer_is_asked_once_for_all_that_is_left(machine: Machine, monkeypa
     machine.observers.add(observer)
     machine.change()
     assert len(jobs) == 1
-
-
-def test_draining_waits_for_who_tells(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It returns when all that was noted before is told, however short the backlog."""
-    gate = Gate()
-    machine.observers.add(gate)
-    teller = started(machine.change, "teller")
-    assert gate.reached.wait(WAIT)
-    machine.note()
-    drained: list[int] = []
-
-    def drain() -> None:
-        machine.observers.drain()
-        drained.append(len(gate.told))
-
-    thread = started(drain, "drain")
-    until(lambda: waiting(machine) == 1)
-    gate.open.set()
-    joined(thread, teller)
-    assert drained == [2]
-    machine.observers.drain()
 
 
 # Interrupts
@@ -536,9 +513,8 @@ def test_signals_at_random_moments(machine: Machine) -> None:
         signal.signal(signal.SIGALRM, before)
         stop.set()
         joined(thread)
-    machine.observers.drain()
     machine.change()
-    machine.observers.drain()
+    until(lambda: len(told) == machine.noted)
     assert told == [*range(1, machine.noted + 1)]
     assert not machine.notes
 

@@ -145,12 +145,6 @@ class Observers:
         elif not self._tell(upto, by) and self._source.noted - self._told >= PATIENCE:
             self._wait(upto, by)
 
-    def drain(self) -> None:
-        """Return when all that is noted by now has been told; inside an observer, at once."""
-        by, upto = get_ident(), self._source.noted
-        if self._teller != by and not self._tell(upto, by):
-            self._wait(upto, by)
-
     def _tell(self, upto: float, by: int) -> bool:
         """Tell the changes up to `upto` and hand on what is left; return False if another thread is telling."""
         tells = False

@@ -284,7 +284,7 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
         self._by()
         lease: Lease[T_co] | None = None
         try:
-            while lease is None or lease._generation is None:  # which an interrupt of its `inc` has taken back
+            while True:  # as in `Observers._tell`
                 lease = None
                 with self._machine.lock:
                     holds = self._anonymous
@@ -295,6 +295,8 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
                     raise UnderflowException(
                         f"{self.name} has no anonymous hold to give back: each dec() needs an inc()"
                     )
+                if lease._generation is not None:  # else an interrupt of its `inc` has taken it back
+                    break
             lease.release()
         except BaseException:
             if lease is not None:
