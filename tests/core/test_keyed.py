@@ -24,14 +24,13 @@ from refcount import (
     State,
     refcounted_resource,
 )
+from refcount._core.capacity import Capacity, Limits, Slot
 from refcount._core.clock import THREAD_NAME, clocks
 from refcount._core.family import Family, Member
 from refcount._core.generation import Generation
-from refcount._core.limits import Limits
 from refcount._core.openers import LivesOfOpener, Opener, Options
 from refcount._core.room import Room
 from refcount._core.schedule import LITTER, Schedule
-from refcount._core.slots import Capacity, Slot
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import Every, Interruptions
 from tests.helpers.programs import run_program
@@ -1317,7 +1316,7 @@ def test_a_free_slot_is_handed_over_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "broken"), [("refcount._core.slots.Room", Forgetful), ("refcount._core.family.Capacity", Generous)]
+    ("name", "broken"), [("refcount._core.capacity.Room", Forgetful), ("refcount._core.family.Capacity", Generous)]
 )
 def test_a_broken_capacity_is_caught(name: str, broken: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test of the test before."""
@@ -1364,7 +1363,7 @@ FORK = """
 import os, threading
 from functools import partial
 from refcount._core.family import Family
-from refcount._core.limits import Limits
+from refcount._core.capacity import Limits
 from refcount._core.openers import Options
 
 log = []

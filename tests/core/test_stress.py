@@ -74,7 +74,7 @@ Machine.expire = hasty
 """,
     "a lost lease that stays lost": "from refcount import Lease; del Lease.__del__",
     "a capacity that does not count": """
-from refcount._core.slots import Slot
+from refcount._core.capacity import Slot
 Slot.enter = lambda slot, generation, by, deadline: None
 """,
     "a waiter for a slot whom nobody lets in": """
@@ -82,7 +82,7 @@ from refcount._core.room import Room
 Room._settle = lambda room: None
 """,
     "a slot that is not given back by a key that was closed": """
-from refcount._core.slots import Slot
+from refcount._core.capacity import Slot
 leave = Slot.leave
 def forgetful(slot, generation):
     if not slot.driver().closed:
@@ -99,7 +99,7 @@ Stoppable.evict = evict
 Stoppable.resting_since = lambda driver, generation: generation.left
 """,
     "an observer of a family that is not told of all": """
-from refcount._core.observing import Observers
+from refcount._core.observers import Observers
 add = Observers.add
 def forgetful(observers, observer):
     return add(observers, lambda usecount: usecount != 1 and observer(usecount))

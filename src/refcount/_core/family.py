@@ -24,14 +24,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import ReferenceType, ref
 
+from refcount._core.capacity import Capacity, Limits, Slot
 from refcount._core.generation import Generation
 from refcount._core.lease import Lease
-from refcount._core.limits import Limits
 from refcount._core.openers import Options
 from refcount._core.parking import deadline_after
 from refcount._core.registry import registry
 from refcount._core.shared import SharedResource
-from refcount._core.slots import Capacity, Slot
 from refcount._errors import ClosedError
 from refcount._support.checks import check_timeout
 from refcount._support.naming import Name, text_of

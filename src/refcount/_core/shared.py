@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, Literal, Never, Self, TypeVar, cast
 from refcount._core.control import Controls
 from refcount._core.generation import State
 from refcount._core.lease import ACQUIRED, Lease
-from refcount._core.observing import Observers
+from refcount._core.observers import Observers
 from refcount._core.openers import LivesOfOpener, Opener, Options, lives_of_hooks
 from refcount._core.registry import registry
 from refcount._core.threads import ThreadDriver

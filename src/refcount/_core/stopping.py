@@ -30,7 +30,7 @@ from refcount._support.reporting import note, report
 
 if TYPE_CHECKING:
     from refcount._core.lease import Lease
-    from refcount._core.observing import Observers
+    from refcount._core.observers import Observers
     from refcount._core.openers import Life, Options
 
 T_co = TypeVar("T_co", covariant=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from inspect import BoundArguments, Parameter, Signature
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from refcount._faces.hooks import Hook
-from refcount._faces.terms import Terms
 from refcount._support.naming import cut, named, short, text_of
 from refcount._support.reporting import note
+
+if TYPE_CHECKING:
+    from refcount._faces.terms import Terms
 
 R = TypeVar("R")
 

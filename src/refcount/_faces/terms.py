@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from refcount._core.limits import Limits
+from refcount._core.capacity import Limits
 from refcount._core.openers import Options
 from refcount._support.checks import check_function, check_name
 

@@ -27,8 +27,8 @@ import pytest
 
 from refcount import CapacityError, ClosedError, ReentrantError
 from refcount._core import evictions
+from refcount._core.capacity import Capacity, Slot
 from refcount._core.clock import clocks
-from refcount._core.slots import Capacity, Slot
 from tests.helpers.interrupting import Every, Interruptions
 
 WAIT = 30.0

@@ -13,9 +13,9 @@ from functools import partial
 
 import pytest
 
-from refcount._core import observing
+from refcount._core import observers
 from refcount._core.clock import THREAD_NAME, clocks
-from refcount._core.observing import PATIENCE, Observers
+from refcount._core.observers import PATIENCE, Observers
 from tests.helpers.interrupting import Interruptions
 
 WAIT = 30.0
@@ -77,7 +77,7 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     def report(error: BaseException, where: str) -> None:
         reports.append((str(error), where))
 
-    monkeypatch.setattr(observing, "report", report)
+    monkeypatch.setattr(observers, "report", report)
     return reports
 
 
@@ -220,7 +220,7 @@ def test_a_thread_tells_its_own_change_and_leaves_the_others_to_the_timer(machin
 
 def test_who_finds_a_long_backlog_waits_and_tells(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is woken when the teller has told its own change, and tells until its own, not what came after."""
-    monkeypatch.setattr(observing, "PATIENCE", 2)
+    monkeypatch.setattr(observers, "PATIENCE", 2)
     gate = Gate()
     machine.observers.add(gate)
     first = started(machine.change, "first")
@@ -239,8 +239,8 @@ def test_who_waits_goes_on_when_its_change_is_told_by_another(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here by an observer's own thread, which goes on telling what it has changed in there."""
-    monkeypatch.setattr(observing, "PATIENCE", 2)
-    monkeypatch.setattr(observing, "LOOK", WAIT)  # nobody looks by itself
+    monkeypatch.setattr(observers, "PATIENCE", 2)
+    monkeypatch.setattr(observers, "LOOK", WAIT)  # nobody looks by itself
     told: list[str] = []
     inside, go_on = threading.Event(), threading.Event()
 
@@ -264,7 +264,7 @@ def test_who_waits_goes_on_when_its_change_is_told_by_another(
 
 def test_nobody_is_captive_and_nothing_piles_up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 2: of four threads in a hurry none tells more than was untold when it came, and the backlog is bounded."""
-    monkeypatch.setattr(observing, "PATIENCE", 8)
+    monkeypatch.setattr(observers, "PATIENCE", 8)
     threads = 4
     told: list[int] = []
     here = threading.local()
@@ -296,8 +296,8 @@ def test_nobody_is_captive_and_nothing_piles_up(machine: Machine, monkeypatch: p
 
 def test_a_wake_that_got_lost_is_made_up_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits looks for itself now and then, in case that an interrupt came before it was woken."""
-    monkeypatch.setattr(observing, "PATIENCE", 2)
-    monkeypatch.setattr(observing, "LOOK", 0.01)
+    monkeypatch.setattr(observers, "PATIENCE", 2)
+    monkeypatch.setattr(observers, "LOOK", 0.01)
     gate = Gate()
     machine.observers.add(gate)
     first = started(machine.change, "first")
@@ -316,9 +316,9 @@ def test_a_wake_that_got_lost_is_made_up_for(machine: Machine, monkeypatch: pyte
 
 def test_an_observer_that_waits_for_who_waits_for_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that would wait while nothing at all is told goes on after a while: perhaps it is what holds all up."""
-    monkeypatch.setattr(observing, "PATIENCE", 2)
-    monkeypatch.setattr(observing, "LOOK", 0.01)
-    monkeypatch.setattr(observing, "STALL", 0.05)
+    monkeypatch.setattr(observers, "PATIENCE", 2)
+    monkeypatch.setattr(observers, "LOOK", 0.01)
+    monkeypatch.setattr(observers, "STALL", 0.05)
     patient = threading.Thread(target=machine.change)
 
     def observer(usecount: int) -> None:
@@ -400,8 +400,8 @@ def test_an_interrupted_observer_leaves_the_rest_to_the_next_one(machine: Machin
 
 def test_an_interrupted_teller_wakes_who_waits(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The claim is free at once, and somebody takes it."""
-    monkeypatch.setattr(observing, "PATIENCE", 2)
-    monkeypatch.setattr(observing, "LOOK", WAIT)
+    monkeypatch.setattr(observers, "PATIENCE", 2)
+    monkeypatch.setattr(observers, "LOOK", WAIT)
     told: list[tuple[str, int]] = []
     inside, go_on = threading.Event(), threading.Event()
 
@@ -464,9 +464,9 @@ def test_an_interrupt_anywhere_leaves_the_rest_to_the_next_one(
     """Once at each point: afterwards the next change is told, and all those before it, once and in order."""
     jobs: list[Callable[[], None]] = []
     monkeypatch.setattr(clocks.thread, "lost", jobs.append)
-    monkeypatch.setattr(observing, "PATIENCE", 1)
-    monkeypatch.setattr(observing, "LOOK", 0.002)
-    monkeypatch.setattr(observing, "STALL", 0.005)
+    monkeypatch.setattr(observers, "PATIENCE", 1)
+    monkeypatch.setattr(observers, "LOOK", 0.002)
+    monkeypatch.setattr(observers, "STALL", 0.005)
     for interruption in Interruptions():
         machine, first, second = Machine(), list[int](), list[int]()
         machine.observers.add(first.append)
