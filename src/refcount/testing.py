@@ -4,8 +4,7 @@ import math
 from types import TracebackType
 from typing import Self
 
-from refcount._core.clock import Alarm, Clock, clocks
-from refcount._core.schedule import Job, Schedule
+from refcount._core.clock import Alarm, Clock, Job, Schedule, clocks
 from refcount._support.checks import check_seconds
 
 __all__ = ["ManualClock"]

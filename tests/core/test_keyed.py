@@ -25,12 +25,11 @@ from refcount import (
     refcounted_resource,
 )
 from refcount._core.capacity import Capacity, Limits, Slot
-from refcount._core.clock import THREAD_NAME, clocks
+from refcount._core.clock import LITTER, THREAD_NAME, Schedule, clocks
 from refcount._core.family import Family, Member
 from refcount._core.generation import Generation
 from refcount._core.openers import LivesOfOpener, Opener, Options
 from refcount._core.room import Room
-from refcount._core.schedule import LITTER, Schedule
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import Every, Interruptions
 from tests.helpers.programs import run_program

@@ -1,30 +1,37 @@
-"""The clock that lingers are measured on, and the one thread that ends them.
+"""The clock that lingers are measured on, its alarms, and the one thread that rings them.
+
+Anybody sets and cancels alarms, at any moment: a finalizer inside the garbage collector, a signal handler, a thread
+that is interrupted. So neither takes a lock: a dict has the jobs, a `SimpleQueue` what is new, and both are changed by
+single calls of C code, which nothing cuts in two. Only those who take what is due take a lock, and touch the heap.
 
 One thread leads: it waits for the earliest alarm. It runs no job itself but starts a runner, which takes one job after
 the other until nothing is due any more. When a runner has taken no job for `PATIENCE` seconds and others are due,
 another runner goes on with those, so that a stop hook that hangs delays no other resource.
 
-Setting an alarm and `lost` take no lock and wait for nobody, so that finalizers can call them inside the garbage
-collector. They do two things, in this order: put the alarm into the schedule, then look whether a thread leads, that
-is, has the lock `_leading`; if none does, they start one. A thread that ends does the same in reverse: it lets go of
-the lock, then looks at the schedule once more. So one of the two always sees the other.
+Who sets an alarm does two things, in this order: put it into the schedule, then look whether a thread leads, that is,
+has the lock `_leading`; if none does, start one. A thread that ends does the same in reverse: it lets go of the lock,
+then looks at the schedule once more. So one of the two always sees the other.
 """
+
+from __future__ import annotations
 
 import _thread
 import contextlib
+import heapq
 import importlib.machinery
 import importlib.util
+import itertools
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
-from refcount._core.schedule import Alarm, Job, Schedule
 from refcount._support.reporting import report
 
-__all__ = ["PATIENCE", "THREAD_NAME", "Alarm", "Clock", "TimerThread", "clocks", "monotonic"]
-
 T = TypeVar("T")
+
+Job = Callable[[], object]
 
 THREAD_NAME = "refcount-timer"
 
@@ -33,6 +40,9 @@ PATIENCE = 0.1
 
 ARRIVAL = 1.0
 """Seconds after which a thread that was started is no longer relied on: it may have died of a lack of memory."""
+
+LITTER = 64
+"""How many cancelled alarms are not worth looking for."""
 
 
 def _system_clock() -> Callable[[], float]:
@@ -50,16 +60,119 @@ monotonic: Callable[[], float] = _system_clock()
 """The system's monotonic clock, in seconds, whatever a test has patched over `time`."""
 
 
-def _daemons_allowed() -> bool:
-    """Return whether there may be daemon threads here: an isolated sub-interpreter crashes when a raw one is left."""
-    try:
-        threading.Thread(daemon=True)
-    except RuntimeError:
-        return False
-    return True
+_daemons_allowed = True
+try:
+    threading.Thread(daemon=True)
+except RuntimeError:  # an isolated sub-interpreter, which crashes when a raw one is left
+    _daemons_allowed = False
 
 
-_DAEMONS_ALLOWED = _daemons_allowed()
+class Alarm:
+    """A job that is to run once, when its time has come.
+
+    Attributes:
+        fired: Whether its job has begun, or is about to.
+    """
+
+    __slots__ = ("_schedule", "fired")
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self.fired: bool = False
+
+    def cancel(self) -> None:
+        """Let it do nothing when it is due, and keep nothing alive until then. Harmless at any time, in any thread."""
+        self._schedule.discard(self)
+
+
+class Schedule:
+    """Alarms that wait for their time.
+
+    An alarm is alive as long as the dict has its job. What was cancelled stays in the heap, as an empty shell, until it
+    comes to the top or until there are too many such shells and all are dropped at once: to find one takes as long.
+
+    Args:
+        tell_littered: Called when more alarms are cancelled than alive, for somebody to call `next_due`, which drops
+            them. It may be called inside the garbage collector.
+    """
+
+    def __init__(self, tell_littered: Callable[[], object] = lambda: None) -> None:
+        self._tell_littered = tell_littered
+        self._jobs: dict[Alarm, Job] = {}
+        self._added: SimpleQueue[tuple[float, int, Alarm]] = SimpleQueue()
+        self._heap: list[tuple[float, int, Alarm]] = []
+        self._numbers = itertools.count()
+        self._taking = threading.RLock()  # reentrant for a finalizer that moves a `ManualClock`
+
+    def __len__(self) -> int:
+        """Return how many alarms wait for their time, cancelled ones included."""
+        return len(self._heap) + self._added.qsize()
+
+    def add(self, alarm: Alarm, due: float, job: Job) -> None:
+        """Let `alarm` wait until `due` to run `job`; if that is infinite, it only keeps `job` alive."""
+        self._jobs[alarm] = job
+        if due < math.inf:
+            self._added.put((due, next(self._numbers), alarm))
+
+    def discard(self, alarm: Alarm) -> None:
+        """Forget an alarm, if it still waits."""
+        if self._jobs.pop(alarm, None) is not None and self._littered:
+            self._tell_littered()
+
+    def next_due(self) -> float:
+        """Return when the earliest alarm is due; `math.inf` when none ever is."""
+        with self._taking:
+            self._collect()
+            self._drop_dead()
+            return self._heap[0][0] if self._heap else math.inf
+
+    def take(self, now: float) -> Job | None:
+        """Take out the earliest alarm that is due at `now`, and return its job, for the caller to run."""
+        with self._taking:
+            return self._take_due(now)
+
+    # Loops of their own: CPython 3.13 delivers an interrupt at the end of a loop outside of the block around it.
+
+    def _drop_dead(self) -> None:
+        while self._heap and self._heap[0][2] not in self._jobs:
+            heapq.heappop(self._heap)
+
+    def _take_due(self, now: float) -> Job | None:
+        while (due := self.next_due()) <= now and due < math.inf:
+            job = self._take(heapq.heappop(self._heap)[2])
+            if job is not None:
+                return job
+        return None
+
+    def take_all(self) -> Iterator[Job]:
+        """Take out all alarms one after the other, those that are never due as well, until none is left."""
+        while self._jobs:
+            for alarm in list(self._jobs):
+                job = self._take(alarm)
+                if job is not None:
+                    yield job
+
+    def _take(self, alarm: Alarm) -> Job | None:
+        job = self._jobs.pop(alarm, None)  # None when it was cancelled
+        if job is not None:
+            alarm.fired = True
+        return job
+
+    def _collect(self) -> None:
+        """Move what is new into the heap, and drop what was cancelled if that is too much."""
+        for _ in range(self._added.qsize()):
+            try:
+                heapq.heappush(self._heap, self._added.get_nowait())
+            except Empty:  # a finalizer in the middle of this loop has collected the rest
+                break
+        if self._littered:
+            heap = [entry for entry in self._heap if entry[2] in self._jobs]
+            heapq.heapify(heap)
+            self._heap = heap
+
+    @property
+    def _littered(self) -> bool:
+        return len(self) > 2 * len(self._jobs) + LITTER
 
 
 class Clock(Protocol):
@@ -88,11 +201,6 @@ class _Launch:
         """Until when others rely on it; set when it was started without an error."""
         self.arrived = False
         """Whether it runs; set before it tries to lead, and looked at after an alarm was put."""
-
-    @property
-    def awaited(self) -> bool:
-        """Whether the thread has yet to look at the schedule, as far as one can rely on that."""
-        return monotonic() < self.awaited_until and not self.arrived
 
 
 class _Turn:
@@ -189,13 +297,13 @@ class TimerThread:
         if self._leading.locked():
             if due < self._sleeps_until:
                 self._ring()
-        elif not self._launch.awaited:
+        elif self._launch.arrived or monotonic() >= self._launch.awaited_until:
             self._start()
 
     def _start(self) -> None:
         # `Thread.start` is written in Python: an interrupt can cut it in two, and a finalizer may come while its very
         # thread has the lock that it takes. So a raw thread does it, which is started by one call of C code.
-        if not _DAEMONS_ALLOWED:
+        if not _daemons_allowed:
             raise RuntimeError("no timer thread can be had: daemon threads are not allowed in this interpreter")
         self._launch = launch = _Launch()
         try:
@@ -224,7 +332,8 @@ class TimerThread:
     def _start_runners(self) -> None:
         # A loop of its own, as in `Schedule`.
         while self._sleep():
-            self._start_runner()
+            self._turn = turn = _Turn(self.now())
+            _run_in_thread(self._work, turn)
 
     def _sleep(self) -> bool:
         """Sleep until a job is due that nobody takes; False when no alarm is pending any more."""
@@ -241,10 +350,6 @@ class TimerThread:
             if delay <= 0:
                 return True
             self._silence.acquire(timeout=min(delay, threading.TIMEOUT_MAX))
-
-    def _start_runner(self) -> None:
-        self._turn = turn = _Turn(self.now())
-        _run_in_thread(self._work, turn)
 
     # A runner
 
