@@ -15,7 +15,7 @@ import traceback
 from enum import Enum
 from inspect import Signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Never, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeGuard, TypeVar
 
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, Hold
@@ -317,3 +317,8 @@ class Lease(Hold[T_co], Generic[T_co]):
         if site is None:
             return "; with REFCOUNT_DEBUG=1 in the environment it would say here where it was made"
         return "; it was made here:\n" + "".join(site.format()[:-2])
+
+
+def is_lease(thing: object) -> TypeGuard[Lease[Any]]:
+    """Say whether `thing` is a lease, of whatever."""
+    return isinstance(thing, Lease)

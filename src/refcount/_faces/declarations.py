@@ -25,11 +25,10 @@ from typing import (
     overload,
 )
 
-from refcount._core.lease import Lease
+from refcount._core.lease import is_lease
 from refcount._faces.needs import WHO, needs_attribute, refuse_method
 from refcount._faces.tracked import check_tracked
-from refcount._support.checks import GivesLeases, check_function, function_of, misfit
-from refcount._support.members import Member, is_member
+from refcount._support.checks import GivesLeases, Member, check_function, function_of, is_member, misfit
 from refcount._support.naming import name_of, public, short
 from refcount._support.reporting import note
 
@@ -360,8 +359,3 @@ def _check_resource(resource: object) -> None:
             f"resource must give a context manager, and `{name_of(resource)}` is a generator function: "
             "decorate it with @refcounted_resource"
         )
-
-
-def is_lease(thing: object) -> TypeGuard[Lease[Any]]:
-    """Say whether `thing` is a lease, of whatever."""
-    return isinstance(thing, Lease)

@@ -13,15 +13,14 @@ from typing import Any, Generic, Never, TypeGuard, TypeVar
 from weakref import ref
 
 from refcount._core.clock import clocks
-from refcount._core.lease import Lease
+from refcount._core.lease import Lease, is_lease
 from refcount._core.openers import LivesOfOpener, Options
 from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import ReleasedError
 from refcount._faces.changes import Changes
-from refcount._faces.declarations import Declaration, is_lease
-from refcount._faces.tracked import raise_worst
+from refcount._faces.declarations import Declaration
 from refcount._support.naming import public, short
-from refcount._support.reporting import report
+from refcount._support.reporting import raise_worst, report
 
 T = TypeVar("T")
 V = TypeVar("V")

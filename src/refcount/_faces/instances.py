@@ -15,9 +15,9 @@ from weakref import WeakSet
 
 from refcount._faces.declarations import Declaration
 from refcount._faces.demands import DemandLeases
-from refcount._faces.tracked import is_tracked, raise_worst, watch
+from refcount._faces.tracked import is_tracked, watch
 from refcount._support.naming import short
-from refcount._support.reporting import report
+from refcount._support.reporting import raise_worst, report
 
 T = TypeVar("T")
 

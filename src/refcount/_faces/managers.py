@@ -11,9 +11,8 @@ from typing import Any, Never, Self, TypeVar
 from refcount._faces.declarations import Manages, declared_by, demand
 from refcount._faces.demands import Demand, new_demand
 from refcount._faces.instances import ManagedInstances, hooked
-from refcount._faces.tracked import raise_worst
 from refcount._support.naming import public, short
-from refcount._support.reporting import report
+from refcount._support.reporting import raise_worst, report
 
 T = TypeVar("T")
 V = TypeVar("V")

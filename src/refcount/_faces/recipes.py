@@ -16,9 +16,9 @@ from refcount._support.checks import (
     check_hooks,
     function_of,
     is_manager_function,
+    is_member,
     misfit,
 )
-from refcount._support.members import is_member
 from refcount._support.naming import Name, name_of, short
 from refcount._support.weak import NOBODY, WeakValue
 

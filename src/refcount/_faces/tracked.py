@@ -9,7 +9,7 @@ from typing import Generic, Never, Protocol, Self, TypeVar, get_origin, overload
 from weakref import ref
 
 from refcount._support.naming import public
-from refcount._support.reporting import report
+from refcount._support.reporting import raise_worst
 from refcount._support.weak import PerInstance
 
 T = TypeVar("T")
@@ -199,19 +199,3 @@ def _tell(instance: object) -> None:
             except BaseException as error:
                 errors.append(error)
         raise_worst(errors, "a manager of an instance of which a tracked attribute was changed")
-
-
-def raise_worst(errors: list[BaseException], where: str) -> None:
-    """Raise the first interrupt, or else the first error, and report the others; do nothing if there are none."""
-    if errors:
-        worst = errors.pop(next((at for at, error in enumerate(errors) if not isinstance(error, Exception)), 0))
-        try:
-            _report_all(errors, where)
-            raise worst
-        finally:
-            del worst  # else it would keep its own frames alive
-
-
-def _report_all(errors: list[BaseException], where: str) -> None:
-    while errors:
-        report(errors.pop(0), where)

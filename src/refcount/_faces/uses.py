@@ -11,12 +11,10 @@ from inspect import Parameter, Signature
 from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from refcount._core.lease import Lease
+from refcount._core.lease import Lease, is_lease
 from refcount._core.shared import SharedResource
-from refcount._faces.declarations import is_lease
 from refcount._faces.signatures import Uses1, Uses2, Uses3, Uses4, Uses5
-from refcount._support.checks import check_callable, function_of, is_manager_function, misfit
-from refcount._support.members import Member, is_member
+from refcount._support.checks import Member, check_callable, function_of, is_manager_function, is_member, misfit
 from refcount._support.naming import name_of, public, short
 
 A = TypeVar("A")

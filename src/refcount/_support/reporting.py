@@ -45,6 +45,22 @@ def raise_all(errors: list[Exception], where: str) -> None:
         raise ExceptionGroup(f"{len(errors)} errors while {where}", errors)
 
 
+def raise_worst(errors: list[BaseException], where: str) -> None:
+    """Raise the first interrupt, or else the first error, and report the others; do nothing if there are none."""
+    if errors:
+        worst = errors.pop(next((at for at, error in enumerate(errors) if not isinstance(error, Exception)), 0))
+        try:
+            _report_all(errors, where)
+            raise worst
+        finally:
+            del worst  # else it would keep its own frames alive
+
+
+def _report_all(errors: list[BaseException], where: str) -> None:
+    while errors:
+        report(errors.pop(0), where)
+
+
 def _without_generation(text: str) -> str:
     return text.rpartition(", generation ")[0] or text
 
