@@ -32,7 +32,7 @@ from refcount import (
     tracked,
     uses,
 )
-from refcount._faces import signatures
+from refcount._faces import decorators
 
 SHARED = SharedResource.of(str)
 
@@ -323,7 +323,7 @@ OPTIONS = {"ClassOptions", "FunctionOptions", "LaterOptions"}
 
 def option_types() -> dict[str, set[str]]:
     """Return the options that each of `OPTIONS` has; Python cannot make these classes yet, so that they are read."""
-    tree = ast.parse(inspect.getsource(signatures))
+    tree = ast.parse(inspect.getsource(decorators))
     classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 
     def options(name: str) -> set[str]:

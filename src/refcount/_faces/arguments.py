@@ -2,21 +2,106 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Mapping
 from inspect import BoundArguments, Parameter, Signature
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from refcount._faces.hooks import Hook
-from refcount._support.naming import cut, named, short, text_of
+from refcount._support.naming import cut, name_of, named, short, text_of
 from refcount._support.reporting import note
 
 if TYPE_CHECKING:
-    from refcount._faces.terms import Terms
+    from refcount._faces.decorators import Terms
 
 R = TypeVar("R")
 
 Args = tuple[object, ...]
 Kwargs = Mapping[str, object]
+
+
+class Hook(Generic[R]):
+    """A function of the user's, and how it takes the arguments of another one.
+
+    It gets all of them, defaults included: by position as the other one takes them, or by keyword if only so it can
+    take them, as `lambda host, **_: host` can.
+
+    Args:
+        what: What it is to the user; `key`, say.
+        function: What was handed in.
+        name: Names the other one.
+        signature: The other one's.
+
+    Raises:
+        TypeError: It can never take them.
+    """
+
+    __slots__ = ("by_name", "function", "what")
+
+    def __init__(self, what: str, function: Callable[..., R], name: str, signature: Signature) -> None:
+        self.what = what
+        self.function = function
+        self.by_name = False
+        try:
+            own = inspect.signature(function)
+        except (ValueError, TypeError):  # of some builtins nobody knows it
+            return
+        call = _Call(signature)
+        failure = call.failure_by_position(own)
+        if failure is not None:
+            self.by_name = call.fits_by_name(own)
+            if not self.by_name:
+                raise TypeError(
+                    f"{what} is called as {name}{_plain(signature)} is, and `{name_of(function)}` takes {_plain(own)}: "
+                    f"{failure}"
+                )
+
+
+class _Call:
+    """What a call of a function looks like, as far as its signature tells."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.only_by_position = _names_of(signature, Parameter.POSITIONAL_ONLY)
+        self.by_either = _names_of(signature, Parameter.POSITIONAL_OR_KEYWORD)
+        self.by_keyword = _names_of(signature, Parameter.KEYWORD_ONLY)
+        self.any_position = bool(_names_of(signature, Parameter.VAR_POSITIONAL))
+        self.any_keyword = bool(_names_of(signature, Parameter.VAR_KEYWORD))
+
+    def failure_by_position(self, own: Signature) -> TypeError | None:
+        """Return why no such call can be one of `own`; None if one can."""
+        by_position = [*self.only_by_position, *self.by_either]
+        more = len(own.parameters) if self.any_position else 0
+        failure: TypeError | None = None
+        for number in range(more + 1):
+            error = self._failure(own, [*by_position, *[""] * number], self.by_keyword)
+            if error is None:
+                return None
+            failure = failure or error
+        return failure
+
+    def fits_by_name(self, own: Signature) -> bool:
+        """Return whether `own` takes by keyword what may be given so."""
+        names = [*self.by_either, *self.by_keyword]
+        return not self.any_position and self._failure(own, self.only_by_position, names) is None
+
+    def _failure(self, own: Signature, by_position: list[str], by_keyword: list[str]) -> TypeError | None:
+        names = {*by_keyword}
+        if self.any_keyword:  # then whatever it wants by keyword may come
+            names |= {p.name for p in own.parameters.values() if p.kind is Parameter.KEYWORD_ONLY}
+        try:
+            own.bind(*by_position, **dict.fromkeys(names))
+        except TypeError as error:
+            return error
+        return None
+
+
+def _names_of(signature: Signature, kind: object) -> list[str]:
+    return [parameter.name for parameter in signature.parameters.values() if parameter.kind is kind]
+
+
+def _plain(signature: Signature) -> str:
+    """Return the parameters without their annotations, which may be long."""
+    plain = [parameter.replace(annotation=Parameter.empty) for parameter in signature.parameters.values()]
+    return str(Signature(plain))
 
 
 class Arguments:
@@ -73,19 +158,16 @@ class Arguments:
         """Whether arguments may be shown."""
         if self.none and terms.capacity is not None:
             raise ValueError(f"capacity has no effect on {name}, which takes no arguments: it has one resource")
-        parameters = signature.parameters.values()
-
-        def of(*kinds: object) -> list[str]:
-            return [parameter.name for parameter in parameters if parameter.kind in kinds]
-
-        self._extra = next(iter(of(Parameter.VAR_KEYWORD)), None)
-        self._unnamed = len(of(Parameter.POSITIONAL_ONLY))
-        self._positions = of(Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-        self._by_keyword = of(Parameter.KEYWORD_ONLY)
-        self._keywords = {*of(Parameter.POSITIONAL_OR_KEYWORD), *self._by_keyword}
+        call = _Call(signature)
+        self._extra = next(iter(_names_of(signature, Parameter.VAR_KEYWORD)), None)
+        self._unnamed = len(call.only_by_position)
+        self._positions = [*call.only_by_position, *call.by_either]
+        self._by_keyword = call.by_keyword
+        self._keywords = {*call.by_either, *call.by_keyword}
         self._names = [*signature.parameters]
+        parameters = signature.parameters.values()
         self._defaults = {p.name: p.default for p in parameters if p.default is not Parameter.empty}
-        whole = not of(Parameter.VAR_POSITIONAL)
+        whole = not call.any_position
         self._left_out = self._defaults_by_number() if whole else {}
         self.are_keys: bool = self._key is None and whole
         """Whether arguments by position, if they are a key as they are, are the key of this very call."""

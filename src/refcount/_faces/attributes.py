@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import typing_extensions
 
     from refcount._core.openers import Life
-    from refcount._faces.signatures import AttributeOptions, CheckFor, MethodGiving
+    from refcount._faces.decorators import AttributeOptions, CheckFor, MethodGiving
 
     D = typing_extensions.TypeVar("D", default=object)
 else:

@@ -15,8 +15,7 @@ from refcount._core.family import Family, Member
 from refcount._core.lease import DEBUG, Lease
 from refcount._core.openers import life_of
 from refcount._faces.arguments import Args, Arguments, Kwargs
-from refcount._faces.sources import Source
-from refcount._faces.terms import Terms
+from refcount._faces.decorators import Source, Terms
 from refcount._support.reporting import raise_all
 from refcount._support.weak import NOBODY, WeakValue
 

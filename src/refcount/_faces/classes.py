@@ -16,7 +16,7 @@ from refcount._core.lease import Lease
 from refcount._core.openers import Options, runner_for_later
 from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import RefcountError
-from refcount._faces.signatures import SupportsEnter
+from refcount._faces.decorators import SupportsEnter
 from refcount._support.checks import check_function
 from refcount._support.naming import named, plain_name, public
 from refcount._support.weak import PerInstance

@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from refcount._faces.arguments import Arguments
 from refcount._faces.calls import Calls, calls_of
+from refcount._faces.decorators import (
+    Source,
+    SupportsEnter,
+    Terms,
+    check_source,
+    refuse_method,
+    signature_of,
+    takes_terms,
+    terms_of,
+)
 from refcount._faces.resource_function import ResourceFunction
-from refcount._faces.signatures import SupportsEnter
-from refcount._faces.sources import Source, check_source, refuse_method, signature_of
-from refcount._faces.terms import Terms, takes_terms, terms_of
 from refcount._support.naming import plain_name, public
 from refcount._support.wrapping import Wrapping
 
 if TYPE_CHECKING:
-    from refcount._faces.signatures import Checked_co, ClassOptions, Decorator, FunctionOptions, LaterOptions
+    from refcount._faces.decorators import Checked_co, ClassOptions, Decorator, FunctionOptions, LaterOptions
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -19,19 +19,17 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Never, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from refcount._core.lease import Lease
-from refcount._faces.appearance import Shared
 from refcount._faces.arguments import Arguments
 from refcount._faces.calls import Calls, calls_of
-from refcount._faces.resource_function import ResourceFunction
-from refcount._faces.sources import Source, check_source, signature_of
-from refcount._faces.terms import Terms, takes_terms, terms_of
+from refcount._faces.decorators import Source, Terms, check_source, signature_of, takes_terms, terms_of
+from refcount._faces.resource_function import ResourceFunction, Shared
 from refcount._support.checks import function_of
 from refcount._support.naming import name_of, plain_name, public, short
 from refcount._support.weak import NOBODY, PerInstance
 from refcount._support.wrapping import Wrapping
 
 if TYPE_CHECKING:
-    from refcount._faces.signatures import Checked_co, FunctionOptions, LaterOptions, MethodDecorator, SupportsEnter
+    from refcount._faces.decorators import Checked_co, FunctionOptions, LaterOptions, MethodDecorator, SupportsEnter
 
 MYPY = False  # what mypy takes for true, and others do not
 

@@ -9,12 +9,19 @@ from contextlib import aclosing, suppress
 from functools import wraps
 from inspect import Parameter, Signature
 from types import FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from refcount._core.lease import Lease, is_lease
 from refcount._core.shared import SharedResource
-from refcount._faces.signatures import Uses1, Uses2, Uses3, Uses4, Uses5
-from refcount._support.checks import Member, check_callable, function_of, is_manager_function, is_member, misfit
+from refcount._support.checks import (
+    Member,
+    check_callable,
+    function_of,
+    is_decorated,
+    is_manager_function,
+    is_member,
+    misfit,
+)
 from refcount._support.naming import name_of, public, short
 
 A = TypeVar("A")
@@ -40,6 +47,68 @@ if TYPE_CHECKING:
     from refcount._faces.methods import ResourceMethod
 
     Source = Callable[[], Lease[A]] | refcounted_attribute[A] | ResourceMethod[[], A]
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    S = TypeVar("S")
+    A_co = TypeVar("A_co", covariant=True)
+    B_co = TypeVar("B_co", covariant=True)
+    C_co = TypeVar("C_co", covariant=True)
+    D_co = TypeVar("D_co", covariant=True)
+    E_co = TypeVar("E_co", covariant=True)
+
+    # What `uses` gives: one class for each number of resources, as no signature says "as many". They only remove the
+    # parameters that are filled in, so that one pair serves functions, generators, coroutines and their kin.
+
+    class Uses1(Protocol[A_co]):
+        """Decorates functions, and methods, that get the value of `a`."""
+
+        @overload
+        def __call__(self, function: Callable[Concatenate[A_co, P], R], /) -> Callable[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[Concatenate[S, A_co, P], R], /) -> Callable[Concatenate[S, P], R]: ...
+
+    class Uses2(Protocol[A_co, B_co]):
+        """Decorates functions, and methods, that get the values of `a, b`."""
+
+        @overload
+        def __call__(self, function: Callable[Concatenate[A_co, B_co, P], R], /) -> Callable[P, R]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, A_co, B_co, P], R], /
+        ) -> Callable[Concatenate[S, P], R]: ...
+
+    class Uses3(Protocol[A_co, B_co, C_co]):
+        """Decorates functions, and methods, that get the values of `a, b, c`."""
+
+        @overload
+        def __call__(self, function: Callable[Concatenate[A_co, B_co, C_co, P], R], /) -> Callable[P, R]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, A_co, B_co, C_co, P], R], /
+        ) -> Callable[Concatenate[S, P], R]: ...
+
+    class Uses4(Protocol[A_co, B_co, C_co, D_co]):
+        """Decorates functions, and methods, that get the values of `a, b, c, d`."""
+
+        @overload
+        def __call__(self, function: Callable[Concatenate[A_co, B_co, C_co, D_co, P], R], /) -> Callable[P, R]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, A_co, B_co, C_co, D_co, P], R], /
+        ) -> Callable[Concatenate[S, P], R]: ...
+
+    class Uses5(Protocol[A_co, B_co, C_co, D_co, E_co]):
+        """Decorates functions, and methods, that get the values of `a, b, c, d, e`."""
+
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[A_co, B_co, C_co, D_co, E_co, P], R], /
+        ) -> Callable[P, R]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, A_co, B_co, C_co, D_co, E_co, P], R], /
+        ) -> Callable[Concatenate[S, P], R]: ...
 
 
 @overload
@@ -218,9 +287,7 @@ def _refuse_no_function(thing: object) -> None:
             f"@contextmanager must stand above @uses(...), not below it, since the leases would be over before the "
             f"with-body: {name_of(thing)}"
         )
-    # Without an import of it (and of wrapt, which is heavy) there can be none.
-    wrapping = sys.modules.get("refcount._support.wrapping")
-    if wrapping is not None and isinstance(thing, wrapping.Decorated):
+    if is_decorated(thing):
         raise TypeError(
             f"@refcounted_resource or @refcounted_method must stand above @uses(...), not below it: {thing!r}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from operator import index
@@ -94,6 +95,12 @@ def function_of(source: object) -> Callable[..., object]:
 def is_manager_function(function: object) -> bool:
     """Return whether `contextmanager` or its asynchronous twin has made the function."""
     return code_of(function) in (_MANAGER_CODE, _ASYNC_MANAGER_CODE)
+
+
+def is_decorated(thing: object) -> bool:
+    """Return whether `refcounted_resource` or `refcounted_method` has made `thing` of a function."""
+    wrapping = sys.modules.get("refcount._support.wrapping")  # without it (it imports wrapt, which is heavy) none is
+    return wrapping is not None and isinstance(thing, wrapping.Decorated)
 
 
 def is_asynchronous(function: Callable[..., object]) -> bool:
