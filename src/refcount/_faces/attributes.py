@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Self, TypeVar, Unpack, overload
+from operator import methodcaller
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Self, TypeVar, Unpack, cast, overload
 from weakref import ref
 
-from refcount._core.openers import Options
+from refcount._core.openers import Options, lives_of_hooks
 from refcount._core.shared import SharedResource, new_resource
-from refcount._faces.recipes import INSTANCE, Own, Place, Recipe
-from refcount._support.checks import check_name
+from refcount._support.checks import (
+    check_function,
+    check_hooks,
+    check_name,
+    function_of,
+    is_manager_function,
+    is_member,
+    misfit,
+    no_name,
+)
 from refcount._support.naming import Name, name_of, named, public, short, text_of
-from refcount._support.weak import PerInstance
+from refcount._support.weak import NOBODY, PerInstance, WeakValue
 
 if TYPE_CHECKING:
     import typing_extensions
@@ -25,11 +35,19 @@ if TYPE_CHECKING:
 else:
     D = TypeVar("D")
 
+T = TypeVar("T")
 V = TypeVar("V")
 W = TypeVar("W")
 T_co = TypeVar("T_co", covariant=True)
 
-# Elsewhere `Any` is the instance, of which no type can be known while its class is being made.
+# Elsewhere `Any` is the instance, of which no type can be known while its class is being made, and what a source or a
+# hook is handed.
+
+INSTANCE, VALUE = ("the instance",), ("the value",)
+"""What the user's functions are handed, as errors call it."""
+
+Part = tuple[Callable[..., Any] | None, bool]
+"""What makes, starts or stops a value, and whether it is given the instance."""
 
 
 @public
@@ -55,12 +73,7 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
             is left behind.
         stop: Called with the value of a factory to stop it.
         linger: How many seconds the resource stays up after the last lease is gone.
-        check: Asked before a value that is up is handed to a newcomer; if it returns False or raises, the newcomer gets
-            a fresh one.
-        overlap: Start a new generation at once while the old one still stops, instead of waiting for it.
-        exclusive: Never have two generations at once, as in `SharedResource`.
-        own_thread: Start and stop in a thread of its own, as in `SharedResource`.
-        at_exit: "stop" or "leave" what is up when the process ends, as in `SharedResource`.
+        check, overlap, exclusive, own_thread, at_exit: As in `SharedResource`.
         name: Names the resources in errors, warnings and reprs: a text, or a function of the instance that is called
             when the name is needed. By default the class and the attribute.
 
@@ -214,10 +227,7 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
         if instance is None:
             return self
         if self._places is None:
-            raise TypeError(
-                f"{self!r} has no name, since it was assigned after its class was made: assign it in the class body, "
-                "or call its __set_name__(owner, name) first"
-            )
+            raise no_name(self)
         place = self._places.get(instance, lambda: self._place(instance))
         return place if isinstance(place, SharedResource) else place.find() or self._make(place, instance)
 
@@ -238,7 +248,15 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
         return place.keep(Own(place, self._recipe.lives(instance, name), name, self._options))
 
     def _name_of(self, instance: object) -> Name:
-        return partial(self._name_for, ref(instance)) if callable(self._name) else self._full_name()
+        if not callable(self._name):
+            return self._full_name()
+        weak = ref(instance)
+
+        def called() -> str:
+            found = weak()
+            return self._full_name() if found is None else text_of(named(self._name, self._full_name, (found,)))
+
+        return called
 
     def _full_name(self) -> str:
         if isinstance(self._name, str):
@@ -247,10 +265,6 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
 
     def _source_name(self) -> str:
         return "nothing yet" if self._recipe is None else name_of(self._recipe.source)
-
-    def _name_for(self, weak: ref[object]) -> str:
-        instance = weak()
-        return self._full_name() if instance is None else text_of(named(self._name, self._full_name, (instance,)))
 
     @property
     def __isabstractmethod__(self) -> bool:
@@ -269,3 +283,117 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
     def __repr__(self) -> str:
         name = "" if self._places is None else f" {self._places.name}"
         return f"<{type(self).__name__}{name} of {self._source_name()}>"
+
+
+class Recipe(Generic[T]):
+    """What makes the value of an instance, starts it and stops it.
+
+    Attributes:
+        doc: What the attribute says of itself.
+        sees_instance: Whether any of the three is given the instance.
+    """
+
+    __slots__ = ("_generates", "_parts", "doc", "sees_instance", "source")
+
+    def __init__(
+        self, source: Callable[..., Any], start: Callable[..., Any] | None, stop: Callable[..., Any] | None
+    ) -> None:
+        _refuse_unfit(source)
+        self.source: Callable[..., Any] = source
+        self._generates = inspect.isgeneratorfunction(function_of(source))
+        if self._generates and (start is not None or stop is not None):
+            raise TypeError(
+                f"start and stop go with a factory, and `{name_of(source)}` is a generator function: "
+                "what stands before its yield starts the resource, what stands after it stops it"
+            )
+        of_instance = self._generates or bool(misfit(source, ()))
+        what = "method" if self._generates else "factory"
+        check_hooks(f"the {what} of a refcounted_attribute", source, None, None, INSTANCE if of_instance else ())
+        self._parts: list[Part] = [(source, of_instance), _hook("start", start), _hook("stop", stop)]
+        self.sees_instance: bool = any(sees for _, sees in self._parts)
+        written = source.__doc__ if of_instance and inspect.isroutine(source) else None
+        self.doc: str = written or f"A shared resource, each instance's own, made by `{name_of(source)}`."
+
+    def lives(self, instance: object, name: Name) -> Callable[[], Life[T]]:
+        """Return what makes the lives of the resource of `instance`, which is called `name`."""
+        make, start, stop = [
+            MethodType(function, instance) if sees and function is not None else function
+            for function, sees in self._parts
+        ]
+        assert make is not None
+        return cast("Callable[[], Life[T]]", make) if self._generates else lives_of_hooks(make, start, stop, name)
+
+
+def _refuse_unfit(source: object) -> None:
+    """Raise `TypeError` if no resource can be made of `source`, whatever it takes."""
+    kind = type(source)
+    if kind is staticmethod or kind is classmethod:
+        raise TypeError(f"refcounted_attribute needs the function itself, not a {kind.__name__}: `{name_of(source)}`")
+    if is_member(source):
+        raise TypeError(
+            f"the factory of a refcounted_attribute must make the value: {short(source)} is an attribute already"
+        )
+    if callable(source) and is_manager_function(function_of(source)):
+        raise TypeError(
+            f"refcounted_attribute takes the place of @contextmanager, so leave that out: `{name_of(source)}`"
+        )
+
+
+def _hook(what: str, function: Callable[..., Any] | None) -> Part:
+    """Return a hook, and whether it is given the instance."""
+    if function is None:
+        return None, False
+    of_instance = bool(misfit(function, VALUE)) and not misfit(function, INSTANCE + VALUE)
+    check_function(what, function, INSTANCE + VALUE if of_instance else VALUE)
+    return function, of_instance
+
+
+class Place(Generic[T]):
+    """Where the resource of one instance is found that refers to it: the instance would never go if it were kept.
+
+    Attributes:
+        closed: Whether it was closed, so that whatever comes in its place is to be closed as well.
+    """
+
+    __slots__ = ("_found", "closed")
+
+    def __init__(self) -> None:
+        self._found: dict[int, WeakValue[SharedResource[T]]] = {}
+        self.closed: bool = False
+
+    def find(self) -> SharedResource[T] | None:
+        """Return the resource, if there is one."""
+        return self._found.get(0, NOBODY)()
+
+    def keep(self, fresh: SharedResource[T]) -> SharedResource[T]:
+        """Keep a resource weakly, and return it, or that of a thread which was faster."""
+        reference = WeakValue(fresh, methodcaller("discard", self._found, 0))
+        while (found := self._found.setdefault(0, reference)()) is None:
+            WeakValue.discard(self._found, 0)
+        return found
+
+
+class Own(SharedResource[T]):
+    """A resource that refers to its instance, and so is forgotten while it is idle; but not that it was closed.
+
+    Args:
+        place: Where it is found.
+        lives: Makes what starts and stops it.
+        name: Its name.
+        options: What else was said of it.
+    """
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: Place[T], lives: Callable[[], Life[T]], name: Name, options: Options[T]) -> None:
+        self._setup(lives, name, options, anchored=False)
+        self._place = place
+        if place.closed:
+            super().close()
+
+    def close(self, timeout: float | None = None, *, force: bool = False) -> None:
+        """Close it, and whatever comes in its place."""
+        try:
+            super().close(timeout, force=force)
+        finally:
+            self._place.closed = self._place.closed or self.closed

@@ -11,6 +11,7 @@ from typing import Any, Never, Self, TypeVar
 from refcount._faces.declarations import Manages, declared_by, demand
 from refcount._faces.demands import Demand, new_demand
 from refcount._faces.instances import ManagedInstances, hooked
+from refcount._support.checks import no_name
 from refcount._support.naming import public, short
 from refcount._support.reporting import raise_worst, report
 
@@ -96,12 +97,9 @@ class InstanceManager(Manages[T]):
                 # Each of the two is one step, so that all threads get the same object.
                 demands: dict[demand[Any, Any], Demand[T, Any]] = vars(self).setdefault("_demands", {})
                 return demands.setdefault(declared, new_demand(declaration.name, members, leases))
-        raise TypeError(
-            f"{declared!r} was assigned to its class after {self!r} was made"
-            if declared._named
-            else f"{declared!r} has no name, since it was assigned after its class was made: assign it in the class "
-            "body, or call its __set_name__(owner, name) first"
-        )
+        if not declared._named:
+            raise no_name(declared)
+        raise TypeError(f"{declared!r} was assigned to its class after {self!r} was made")
 
     def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
         raise TypeError(

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Generic, Never, Protocol, Self, TypeVar, get_origin, overload
 from weakref import ref
 
+from refcount._support.checks import no_name
 from refcount._support.naming import public
 from refcount._support.reporting import raise_worst
 from refcount._support.weak import PerInstance
@@ -114,10 +115,7 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
     def _place(self, instance: object) -> tuple[dict[str, T], str]:
         """Return where the value of `instance` is kept, and under which name."""
         if self._name is None:
-            raise TypeError(
-                f"{self!r} has no name, since it was assigned after its class was made: assign it in the class body, "
-                "or call its __set_name__(owner, name) first"
-            )
+            raise no_name(self)
         try:
             return vars(instance), self._name
         except TypeError:

@@ -66,6 +66,14 @@ def is_member(thing: object) -> bool:
     return kind is property or (hasattr(kind, "__get__") and hasattr(kind, "__set_name__"))
 
 
+def no_name(thing: object) -> TypeError:
+    """Return the error of a descriptor that is used, and whose class has not told it a name."""
+    return TypeError(
+        f"{thing!r} has no name, since it was assigned after its class was made: assign it in the class body, "
+        "or call its __set_name__(owner, name) first"
+    )
+
+
 def code_of(function: object) -> object:
     """Return the code object of a Python function, or None for anything else."""
     return getattr(function, "__code__", None)
