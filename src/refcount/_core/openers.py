@@ -74,7 +74,7 @@ def begin(life: Life[T], name: Name) -> T:
         for value in life:
             return value
     except Exception as error:
-        _raise_own(error, life)
+        _raise_own(error)
     raise RuntimeError(f"{text_of(name)} yielded no value: a resource yields exactly once")
 
 
@@ -88,21 +88,26 @@ def finish(life: Life[object], name: Name) -> None:
     try:
         value = next(life, _OVER)
     except Exception as error:
-        _raise_own(error, life)
+        _raise_own(error)
     if value is not _OVER:
         life.close()
         raise RuntimeError(f"{text_of(name)} yielded a second value, {short(value)}: a resource yields exactly once")
 
 
-def own_error(error: Exception, life: Life[object]) -> Exception:
-    """Return what a hook raised: a `StopIteration` comes out of a generator as the cause of another error."""
+def own_error(error: Exception) -> Exception:
+    """Return what a hook raised: a `StopIteration` comes out of a generator as the cause of another error.
+
+    If that generator is a user's, the error is his.
+    """
     cause = error.__cause__
-    ours = life.gi_code in OUR_CODE
-    return cause if ours and isinstance(cause, StopIteration) and type(error) is RuntimeError else error
+    if not isinstance(cause, StopIteration) or type(error) is not RuntimeError:
+        return error
+    trace = cause.__traceback__  # which ends in the frame of the generator that it came out of
+    return error if trace is None or trace.tb_frame.f_code not in OUR_CODE else cause
 
 
-def _raise_own(error: Exception, life: Life[object]) -> Never:
-    own = own_error(error, life)
+def _raise_own(error: Exception) -> Never:
+    own = own_error(error)
     try:
         if own is error:
             raise error

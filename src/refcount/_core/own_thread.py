@@ -16,6 +16,7 @@ from functools import partial
 from queue import SimpleQueue
 from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import ref
 
 from refcount._core.openers import OUR_CODE, begin, finish, own_threads
 from refcount._core.parking import Errand
@@ -33,16 +34,18 @@ T = TypeVar("T")
 
 
 class _NamedThread(Thread):
-    """A thread whose name is made when somebody asks for it."""
+    """A thread whose name is made when somebody asks for it; it does not keep what makes it."""
 
-    def __init__(self, name: Name, target: Callable[[], None]) -> None:
+    def __init__(self, handle: OwnThread, target: Callable[[], None]) -> None:
         # A daemon: what is still held when the main thread is over is stopped after it has waited for the others.
         super().__init__(name="refcount", target=target, daemon=True)
-        self._called = name
+        self._owned_by = ref(handle)
+        self._called: str | None = None
 
     @property
     def name(self) -> str:
-        return text_of(self._called)
+        handle = self._owned_by()
+        return self._called or ("refcount" if handle is None else text_of(handle.name))
 
     @name.setter  # typeshed has a plain attribute where `threading` has a property
     def name(self, name: str) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -55,7 +58,7 @@ class OwnThread:
     def __init__(self, name: Name) -> None:
         self.asked = False
         """Whether it was ever to do anything."""
-        self._name = name
+        self.name = name
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self.end: Callable[[], None] = partial(self._queue.put, None)
         """Lets the thread end when it has done all that; C code, so that no interrupt comes before."""
@@ -63,7 +66,7 @@ class OwnThread:
     def start(self) -> None:
         """Begin, in a copy of the caller's context."""
         context, queue = copy_context(), self._queue
-        _NamedThread(self._name, lambda: context.run(_work, queue)).start()
+        _NamedThread(self, lambda: context.run(_work, queue)).start()
 
     def run(self, function: Callable[[], R]) -> R:
         """Return what `function` returns in the thread, or raise what it raises there."""

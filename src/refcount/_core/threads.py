@@ -171,8 +171,7 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         """Tell everybody who waits for this start of its error; return what they and the starter get."""
         generation = lease._promised
         assert generation is not None
-        if generation.life is not None:
-            error = own_error(error, generation.life)
+        error = own_error(error)
         note(error, f"while starting {self.name}, generation {generation.number}")
         if self._slot is not None:
             self._slot.leave(generation)
