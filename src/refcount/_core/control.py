@@ -101,7 +101,8 @@ class Controls(Stoppable[T_co], Generic[T_co]):
         """Forget what runs without stopping it: its leases become inert, and the next consumer starts anew.
 
         For what has ended by other means, or is to be left as it is. A start or stop that runs is left to itself. What
-        it was started with is kept until the process ends, since to drop a generator would run its `finally`.
+        it was started with is kept until the process ends, its own thread too if it has one, since to drop a generator
+        would run its `finally`.
 
         Example:
             >>> from refcount import SharedResource
@@ -115,6 +116,8 @@ class Controls(Stoppable[T_co], Generic[T_co]):
         for generation in self._machine.generations:
             registry.keep_for_ever(generation)  # first, so that no interrupt can come in between
             self._forget(generation)
+        if self._entered is not None:
+            self._entered.clear()  # whoever is inside a with-block on it keeps nothing up any more
         if self._machine.observed:
             self._tell_observers()
 

@@ -84,7 +84,7 @@ class Key(Generic[G]):
         places: Those of its generations that stand in line, by their tickets.
         idle: Its linger, if there may be one.
         evicted_for: Who is stopping it, or is about to.
-        entered: Which thread is inside a with-block on it, by the lease of that.
+        entered: Which thread is inside a with-block on it, and who waits for that thread, by the lease.
     """
 
     __slots__ = ("count", "driver", "entered", "evicted_for", "idle", "places", "refused", "weight")
@@ -93,6 +93,7 @@ class Key(Generic[G]):
         self.driver: Callable[[], Driver[G] | None] = _nobody
         self.weight = weight
         self.refused = False
+        self.entered: dict[int, list[int]] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -101,7 +102,7 @@ class Key(Generic[G]):
         self.places: dict[int, Place[G]] = {}
         self.idle: Idle[G] | None = None
         self.evicted_for: Place[G] | None = None
-        self.entered: dict[int, int] = {}
+        self.entered.clear()
 
 
 class Place(Generic[G]):
@@ -150,7 +151,7 @@ class Place(Generic[G]):
 
     def is_inside(self, key: Key[G]) -> bool:
         """Return whether the thread would wait for ever for `key`, since it is itself inside a with-block on it."""
-        return self.for_ever and not {*key.entered.copy().values()}.isdisjoint(self.line)
+        return self.for_ever and any(by in self.line for line in key.entered.copy().values() for by in line)
 
 
 Enough = Callable[["int | Fraction"], bool]

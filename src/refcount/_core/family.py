@@ -17,16 +17,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from operator import methodcaller
 from threading import Lock, get_ident
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import ReferenceType, ref
 
 from refcount._core.capacity import Capacity, Limits, Slot
 from refcount._core.generation import Generation
-from refcount._core.lease import Lease
 from refcount._core.openers import Options
 from refcount._core.parking import deadline_after
 from refcount._core.registry import registry
@@ -78,50 +75,6 @@ class Member(SharedResource[T]):
     _found_weakly = True
 
 
-class BoundedMember(Member[T]):
-    """The same where only so many may be up."""
-
-    __slots__ = ()
-
-    def __call__(self) -> Lease[T]:
-        return EnteredLease(self)
-
-
-class EnteredLease(Lease[T]):
-    """A lease that tells which thread is inside its with-block, so that nobody waits for himself."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> T:
-        self._inside[id(self)] = get_ident()
-        try:
-            return super().__enter__()
-        except BaseException:
-            self._inside.pop(id(self), None)
-            raise
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self._inside.pop(id(self), None)
-        super().__exit__(exc_type, exc, trace)
-
-    def release(self) -> bool:
-        self._inside.pop(id(self), None)
-        return super().release()
-
-    def __del__(self) -> None:
-        with suppress(AttributeError):  # an interrupt came inside `__init__`
-            self._inside.pop(id(self), None)
-        super().__del__()
-
-    @property
-    def _inside(self) -> dict[int, int]:
-        slot = self._resource._slot
-        assert slot is not None  # which every member of a bounded family has
-        return slot.entered
-
-
 class Family(Generic[T]):
     """Shared resources, one for each key. Thread-safe.
 
@@ -132,10 +85,9 @@ class Family(Generic[T]):
 
     Attributes:
         members: The first resource of each key that has one, weakly, be it dead or closed; to be looked at.
-        new_lease: Makes a lease of a member, as the member itself does when it is called.
     """
 
-    __slots__ = ("__weakref__", "_capacity", "_closed", "_former", "limits", "members", "name", "new_lease", "options")
+    __slots__ = ("__weakref__", "_capacity", "_closed", "_former", "limits", "members", "name", "options")
 
     def __init__(self, name: str, options: Options[T], limits: Limits) -> None:
         self.name: str = name
@@ -145,10 +97,8 @@ class Family(Generic[T]):
         self._former: dict[int, WeakValue[Member[T]]] = {}
         self._closed = False
         self._capacity: Capacity[Generation[object]] | None = None
-        self.new_lease: type[Lease[T]] = Lease
         if limits.capacity is not None:
             self._capacity = Capacity(name, limits.capacity, limits.when_full)
-            self.new_lease = EnteredLease
             registry.forkables.add(self)
 
     def find(self, key: Hashable) -> Member[T] | None:
@@ -263,7 +213,7 @@ class Family(Generic[T]):
 
     def _new(self, lives: Callable[[], Life[T]], name: Name, anchored: bool, weight: float) -> Member[T]:
         slot = None if self._capacity is None else _slot(self._capacity, name, weight)
-        member: Member[T] = _new_member(Member if slot is None else BoundedMember)
+        member: Member[T] = _new_member(Member)
         member._setup(lives, name, self.options, slot, anchored=anchored)
         if slot is not None:
             slot.attach(member)

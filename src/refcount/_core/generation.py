@@ -90,10 +90,10 @@ class Slot(Protocol):
     """A place of a bounded family, which a generation takes before it starts, and gives back when it has stopped.
 
     Attributes:
-        entered: Which thread is inside a with-block on the resource, by the `id` of the lease.
+        entered: Which thread is inside a with-block on the resource, and who waits for it, by the `id` of the lease.
     """
 
-    entered: dict[int, int]
+    entered: dict[int, list[int]]
 
     def enter(self, generation: Generation[object], by: int, deadline: float | None) -> None:
         """Return when `generation` may start; harmless when repeated."""

@@ -12,14 +12,16 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
 from enum import Enum
 from inspect import Signature
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeGuard, TypeVar
 
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, Hold
-from refcount._core.parking import Parker, deadline_after
+from refcount._core.parking import Parker, callers_of, deadline_after
 from refcount._core.registry import registry
 from refcount._errors import RefcountError, ReleasedError
 from refcount._support.naming import public
@@ -322,3 +324,38 @@ class Lease(Hold[T_co], Generic[T_co]):
 def is_lease(thing: object) -> TypeGuard[Lease[Any]]:
     """Say whether `thing` is a lease, of whatever."""
     return isinstance(thing, Lease)
+
+
+class EnteredLease(Lease[T_co]):
+    """A lease that tells which thread is inside its with-block, where one may wait for what it holds itself."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> T_co:
+        self._inside[id(self)] = callers_of(get_ident())
+        try:
+            return super().__enter__()
+        except BaseException:
+            self._inside.pop(id(self), None)
+            raise
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._inside.pop(id(self), None)
+        super().__exit__(exc_type, exc, trace)
+
+    def release(self) -> bool:
+        self._inside.pop(id(self), None)
+        return super().release()
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # an interrupt came inside `__init__`
+            self._inside.pop(id(self), None)
+        super().__del__()
+
+    @property
+    def _inside(self) -> dict[int, list[int]]:
+        entered = self._resource._entered
+        assert entered is not None  # else it would be a plain lease
+        return entered

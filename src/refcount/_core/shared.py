@@ -148,7 +148,7 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             ...     value
             {}
         """
-        return Lease(self)
+        return self._new_lease(self)
 
     if not TYPE_CHECKING:  # which refuses the with-statement of what was not called
 

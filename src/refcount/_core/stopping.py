@@ -43,10 +43,12 @@ class Stoppable(GivesLeases, Generic[T_co]):
         "__weakref__",
         "_anchored",
         "_anonymous",
+        "_entered",
         "_forks",
         "_lives",
         "_machine",
         "_name",
+        "_new_lease",
         "_observers",
         "_options",
         "_slot",
@@ -81,6 +83,8 @@ class Stoppable(GivesLeases, Generic[T_co]):
         self._options = options
         self._slot = slot
         self._observers: Observers | None = None
+        self._new_lease: type[Lease[T_co]]
+        self._entered: dict[int, list[int]] | None = None
         self._anonymous: list[Lease[T_co]] | None = None
         self._forks = registry.forks
         self._machine: Machine[T_co] = Machine(
@@ -378,6 +382,8 @@ class Stoppable(GivesLeases, Generic[T_co]):
             registry.keep_for_ever(generation)
         machine.reset(threading.Lock())
         self._anonymous = None
+        if self._entered is not None:
+            self._entered.clear()
         if self._observers is not None:
             self._observers.reset()
         self._forks = registry.forks

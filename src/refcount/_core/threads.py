@@ -28,18 +28,18 @@ from refcount._core.generation import (
     Generation,
     Next,
 )
+from refcount._core.lease import EnteredLease, Lease
 from refcount._core.openers import OUR_CODE, own_error
 from refcount._core.own_thread import LivesInThreads
-from refcount._core.parking import Parker
+from refcount._core.parking import Parker, callers_of
 from refcount._core.registry import Resident, registry
 from refcount._core.stopping import Stoppable
-from refcount._errors import RefcountError
+from refcount._errors import ReentrantError, RefcountError
 from refcount._support.naming import Name
 from refcount._support.reporting import note, report
 
 if TYPE_CHECKING:
     from refcount._core.generation import Slot
-    from refcount._core.lease import Lease
     from refcount._core.openers import Life, Options
 
 T_co = TypeVar("T_co", covariant=True)
@@ -62,6 +62,9 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         if options.own_thread:
             lives = LivesInThreads(lives, name, in_turn=not options.overlap)
         super()._setup(lives, name, options, slot, anchored=anchored)
+        if slot is not None or options.exclusive:
+            self._entered = {} if slot is None else slot.entered
+        self._new_lease = Lease if self._entered is None else EnteredLease
 
     # Consumers
 
@@ -206,12 +209,27 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         parker = lease._parker
         if parker is None:
             lease._parker = Parker()  # and look once more, since nobody could wake it before
-        elif not parker.park(deadline):
-            step = self._machine.ask(lease, by)
-            if step is WAIT:
-                raise TimeoutError(f"{self.name} was still {self._machine.state.value} when the timeout was over")
-            return step
+        else:
+            if deadline is None and self._options.exclusive:
+                self._refuse_to_wait_for_itself(lease, by)
+            if not parker.park(deadline):
+                step = self._machine.ask(lease, by)
+                if step is WAIT:
+                    current = self._machine.current
+                    what = self.name if current is not None else f"the generation of {self.name} before"
+                    state = "held" if current is None else self._machine.state.value
+                    raise TimeoutError(f"{what} was still {state} when the timeout was over")
+                return step
         return self._machine.ask(lease, by)
+
+    def _refuse_to_wait_for_itself(self, lease: Lease[T_co], by: int) -> None:
+        """Raise `ReentrantError` if it is this thread whose with-block keeps the generation before up."""
+        line = callers_of(by)
+        entered = () if self._entered is None else self._entered.copy().items()
+        if any(who in line for key, others in entered if key != id(lease) for who in others):
+            raise ReentrantError(
+                f"acquire of {self.name} inside a with-block on its generation before would wait for itself"
+            )
 
     def _give_back(
         self, lease: Lease[T_co], generation: Generation[T_co], by: int | None = None, *, report_errors: bool = False

@@ -63,7 +63,7 @@ class Calls(Family[T]):
                 member = None
         if member is None or member._machine.closed:
             member = self.resource(args, kwargs)
-        return self.new_lease(member)
+        return member._new_lease(member)
 
     def resource(self, args: Args, kwargs: Kwargs, instance: object = None) -> Member[T]:
         """Return the resource of a call, which is made if there is none.

@@ -257,7 +257,7 @@ class _BoundMethod(_Bound, ResourceFunction[P, T_co]):
                 member = None
         if member is None or member._machine.closed:
             member = calls.resource(args, kwargs, self.__self__)
-        return calls.new_lease(member)
+        return member._new_lease(member)
 
     def _self_instance(self) -> object:
         return self.__self__
