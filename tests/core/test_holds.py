@@ -11,6 +11,7 @@ import pytest
 from refcount import (
     ClosedError,
     Lease,
+    ReentrantError,
     RefcountError,
     ReleasedError,
     SharedResource,
@@ -393,3 +394,151 @@ def test_abandoning_a_stop_that_hangs_frees_its_slot() -> None:
         assert value == 1
     gate.set()
     stopping.join(WAIT)
+
+
+def visit(resource: SharedResource[int]) -> None:
+    """Hold it for a moment."""
+    with resource():
+        pass
+
+
+def test_abandoning_who_waits_in_line_frees_his_place() -> None:
+    """He comes again, at the end of the line, and nothing is started for the one that was abandoned."""
+    log: list[str] = []
+
+    @refcounted_resource(capacity=1)
+    def tab(index: int) -> Generator[int]:
+        log.append(f"+{index}")
+        yield index
+        log.append(f"-{index}")
+
+    first = tab.resource(0).acquire()
+    second = tab.resource(1)
+    waiter = threading.Thread(target=lambda: second.acquire().release())
+    waiter.start()
+    until(lambda: waiting(second) == 1)
+    second.abandon()
+    assert first.release()
+    waiter.join(WAIT)
+    with tab.resource(2).acquire(timeout=WAIT):
+        pass
+    assert log == ["+0", "-0", "+1", "-1", "+2", "-2"]
+
+
+def test_abandoning_who_gives_up_waiting_in_line() -> None:
+    """His place goes with him."""
+
+    @refcounted_resource(capacity=1)
+    def tab(index: int) -> Generator[int]:
+        yield index
+
+    first = tab.resource(0).acquire()
+    second = tab.resource(1)
+    gave_up: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            second.acquire(timeout=0.05)
+        except TimeoutError as error:
+            gave_up.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    until(lambda: waiting(second) == 1)
+    second.abandon()
+    waiter.join(WAIT)
+    assert gave_up
+    assert first.release()
+    with tab.resource(2).acquire(timeout=WAIT):
+        pass
+
+
+@pytest.mark.parametrize("lingers", [False, True])
+def test_an_interrupted_abandon_loses_no_slot(lingers: bool, every: Every) -> None:
+    """When it is said again, if it was cut short before it did anything."""
+    for interruption in Interruptions(step=every(1)):
+
+        @refcounted_resource(capacity=1, linger=100.0 if lingers else 0.0)
+        def tab(index: int) -> Generator[int]:
+            yield index
+
+        resource = tab.resource(0)
+        lease = resource.acquire()
+        if lingers:
+            lease.release()
+        interruption.run(resource.abandon)
+        resource.abandon()
+        assert tab.resource(1).acquire(timeout=WAIT).release(), interruption
+        assert not lease.release()
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_an_interrupted_invalidate_gives_up_the_slot_of_what_hangs(stops: bool, every: Every) -> None:
+    """The same, of a start and a stop."""
+    for interruption in Interruptions(step=every(3)):
+        gate, reached = threading.Event(), threading.Event()
+
+        @refcounted_resource(capacity=1)
+        def tab(index: int, gate: threading.Event = gate, reached: threading.Event = reached) -> Generator[int]:
+            if not index and not stops:
+                reached.set()
+                assert gate.wait(WAIT)
+            yield index
+            if not index and stops:
+                reached.set()
+                assert gate.wait(WAIT)
+
+        resource = tab.resource(0)
+        user = threading.Thread(target=partial(visit, resource))
+        user.start()
+        assert reached.wait(WAIT)
+        interruption.run(resource.invalidate)
+        resource.invalidate()
+        assert tab.resource(1).acquire(timeout=WAIT).release(), interruption
+        gate.set()
+        user.join(WAIT)
+
+
+def test_what_is_left_of_a_with_block_when_it_is_abandoned() -> None:
+    """Its thread waits for others like anybody else."""
+
+    @refcounted_resource(capacity=1)
+    def tab(index: int) -> Generator[int]:
+        yield index
+
+    with tab(0):
+        tab.resource(0).abandon()
+        other = tab.resource(0).acquire()
+        release = threading.Timer(0, other.release)
+        release.start()
+        with tab(1) as value:
+            assert value == 1
+        release.join(WAIT)
+
+
+def test_a_refused_entry_changes_nothing() -> None:
+    """Of who is inside the with-block, and would wait for himself."""
+
+    @refcounted_resource(capacity=1)
+    def tab(index: int) -> Generator[int]:
+        yield index
+
+    lease = tab(0)
+    with lease:
+        with pytest.raises(RefcountError, match="was entered before"):
+            lease.__enter__()
+        with pytest.raises(ReentrantError, match=r"tab\(1\) inside a with-block of tab\(0\)"):
+            tab.resource(1).acquire()
+
+
+def test_who_holds_what_is_exclusive_does_not_wait_for_himself() -> None:
+    """For the generation after his own; with a timeout the error says for whom he has waited."""
+    port = SharedResource.of(object, exclusive=True, name="port")
+    with port():
+        port.invalidate()
+        with pytest.raises(ReentrantError, match="acquire of port inside a with-block on its generation before"):
+            port.acquire()
+        with pytest.raises(TimeoutError, match="the generation of port before was still held"):
+            port.acquire(timeout=0)
+    with port():
+        assert port.generation == 2

@@ -3,6 +3,7 @@
 import contextvars
 import gc
 import math
+import signal
 import sqlite3
 import threading
 import warnings
@@ -13,13 +14,15 @@ from functools import partial
 
 import pytest
 
-from refcount import Lease, ReentrantError, SharedResource, State
+from refcount import Lease, ReentrantError, SharedResource, State, refcounted_resource
 from refcount._core.capacity import Limits
 from refcount._core.family import Family
 from refcount._core.openers import Options, lives_of_hooks
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import Every, Interruptions
-from tests.helpers.watched import WAIT, Thing, Watched, own_timers, unraisable_errors, until
+from tests.helpers.watched import WAIT, Thing, Watched, own_timers, unraisable_errors, until, waiting
+
+MAIN = threading.main_thread().ident or 0
 
 var = contextvars.ContextVar("var", default="nobody's")
 
@@ -40,11 +43,13 @@ class Places:
     def __init__(self) -> None:
         self.started: list[threading.Thread] = []
         self.stopped: list[threading.Thread] = []
+        self.names: list[str] = []
 
     @contextmanager
     def open(self) -> Generator[int]:
         """Take note of the thread."""
         self.started.append(threading.current_thread())
+        self.names.append(threading.current_thread().name)
         yield len(self.started)
         self.stopped.append(threading.current_thread())
 
@@ -67,7 +72,7 @@ def test_one_thread_for_each_generation() -> None:
     assert places.started == places.stopped
     assert len({*places.started}) == 2
     assert threading.current_thread() not in places.started
-    assert [thread.name for thread in places.started] == ["place", "place"]
+    assert places.names == ["place", "place"]
 
 
 def test_what_must_be_closed_where_it_was_opened() -> None:
@@ -233,15 +238,16 @@ def test_what_was_started_belongs_to_the_generation() -> None:
             threads.append(threading.current_thread())
             return 1
 
-    def lose() -> weakref.ref[Owner]:
+    def lose(warned: pytest.WarningsRecorder) -> weakref.ref[Owner]:
         owner = weakref.ref(Owner())
         gc.collect()
+        until(lambda: warned.list, "the warning")
         until(lambda: stopped and not threads[0].is_alive(), "the stop, and the end of the thread")
         return owner
 
     threads: list[threading.Thread] = []
-    with pytest.warns(ResourceWarning, match="was never released"):
-        owner = lose()
+    with pytest.warns(ResourceWarning, match="was never released") as warned:
+        owner = lose(warned)
     assert owner() is None
     assert stopped == threads
 
@@ -300,3 +306,130 @@ def test_an_interrupted_consumer_leaves_nothing_behind(every: Every) -> None:
         in_thread(partial(resource.close, WAIT))
         until(partial(idle, resource, watched), f"the stop, after {interruption}")
         assert watched.most == 1, interruption
+
+
+# --- Interrupted while the thread goes on -----------------------------------------------------------------------------
+
+
+def interrupted(work: Callable[[], object], held: Held) -> None:
+    """Interrupt this thread in `work` while the hook is held up."""
+
+    def press() -> None:
+        assert held.reached.wait(WAIT)
+        signal.pthread_kill(MAIN, signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    presser.join(WAIT)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_stop_that_goes_on_keeps_its_place(keyed: bool) -> None:
+    """Who was interrupted is let go; the next one waits for the end of it, and so does another key for its slot."""
+    held = Held()
+    watched = Watched(stop=lambda thing: held() if thing.number == 1 else None)
+    cameras = refcounted_resource(watched.open, key=lambda: 0, own_thread=True)
+
+    @refcounted_resource(capacity=1, own_thread=True)
+    def camera(_index: int) -> Generator[Thing]:
+        with watched.open() as thing:
+            yield thing
+
+    def use(index: int) -> None:
+        with camera(index) if keyed else cameras():
+            pass
+
+    interrupted(partial(use, 0), held)
+    others = [threading.Thread(target=partial(use, index)) for index in (0, 1)]
+    for other in others:
+        other.start()
+    until(lambda: waiting(camera.resource(1)) if keyed else waiting(cameras.resource()), "their waiting")
+    assert watched.starts == 1
+    held.open.set()
+    for other in others:
+        other.join(WAIT)
+    assert watched.starts == watched.stops >= 2
+    assert watched.most == 1
+
+
+def test_a_stop_that_goes_on_cannot_wait_for_itself() -> None:
+    """Though nobody waits for it any more."""
+    held, errors = Held(), list[Exception]()
+
+    def stop(_value: object) -> None:
+        held()
+        try:
+            resource.acquire()
+        except ReentrantError as error:
+            errors.append(error)
+
+    resource = SharedResource.of(object, stop=stop, own_thread=True)
+    interrupted(resource.acquire().release, held)
+    held.open.set()
+    resource.wait_stopped(WAIT)
+    assert len(errors) == 1
+
+
+def test_what_goes_on_is_waited_for() -> None:
+    """By `close`, after an interrupted start as well, which is undone."""
+    helds = [Held()]
+    first = helds[0]
+    watched = Watched(start=lambda: helds.pop()() if helds else None)
+    resource = SharedResource(watched.open, own_thread=True)
+    interrupted(resource.acquire, first)
+    with pytest.raises(TimeoutError):
+        resource.close(timeout=0)
+    first.open.set()
+    resource.close(WAIT)
+    assert (watched.starts, watched.stops) == (1, 1)
+
+
+def test_a_start_that_goes_on_is_taken_over_by_who_waits() -> None:
+    """Who starts it anew when the first start is undone."""
+    helds = [Held()]
+    first = helds[0]
+    watched = Watched(start=lambda: helds.pop()() if helds else None)
+    resource = SharedResource(watched.open, own_thread=True)
+    values: list[int] = []
+
+    def use() -> None:
+        with resource() as thing:
+            values.append(thing.number)
+
+    def wait_for_it() -> None:
+        assert first.reached.wait(WAIT)
+        use()
+
+    waiter = threading.Thread(target=wait_for_it)
+    waiter.start()
+
+    def press() -> None:
+        until(lambda: waiting(resource) == 2, "the waiter")
+        signal.pthread_kill(MAIN, signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        resource.acquire()
+    first.open.set()
+    waiter.join(WAIT)
+    presser.join(WAIT)
+    assert values == [2]
+    assert watched.most == 1
+    assert watched.alive == 0
+
+
+def test_what_goes_on_for_ever_can_be_given_up() -> None:
+    """`invalidate` frees the resource of a stop that hangs."""
+    held = Held()
+    watched = Watched(stop=lambda thing: held() if thing.number == 1 else None)
+    resource = SharedResource(watched.open, own_thread=True)
+    interrupted(resource.acquire().release, held)
+    resource.invalidate()
+    with resource() as thing:
+        assert thing.number == 2
+    held.open.set()
+    resource.wait_stopped(WAIT)
+    assert watched.alive == 0

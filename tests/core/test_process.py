@@ -942,7 +942,7 @@ gate.set()
         assert process.stdout.readline() == "starting\n"
         process.send_signal(signal.SIGINT)
 
-    check(run(program, meanwhile=press), "interrupted idle", "start", "stop")
+    check(run(program, meanwhile=press), "interrupted stopping", "start", "stop")
 
 
 @needs_fork
@@ -982,3 +982,37 @@ assert fork(child) == 0
 camera.dec()
 """
     check(run_forking(program), "start camera", "child: UnderflowException 0", "stop camera")
+
+
+@pytest.mark.parametrize("last", ["touch(mount)", "time.sleep(0.2)"])
+def test_what_lingers_when_the_main_thread_is_over_is_left(last: str) -> None:
+    """Whether it has begun to linger after that, or its linger is over then."""
+    program = f"""
+mount = make("mount", at_exit="leave", linger=0.05)
+def work():
+    threading.main_thread().join()
+    time.sleep(0.01)
+    {last}
+    say(mount.state.value)
+in_thread(work)
+touch(mount)
+"""
+    check(run(program), "start mount", "lingering")
+
+
+@needs_fork
+def test_a_hook_in_its_own_thread_forks_and_goes_on() -> None:
+    """The child ends with the hook; the parent has its resource."""
+    program = """
+def start(_value):
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        say("parent")
+    else:
+        say("child")
+camera = SharedResource.of(object, start=start, own_thread=True)
+with camera():
+    say("up")
+"""
+    check(run_forking(program), "child", "parent", "up")

@@ -91,12 +91,12 @@ Slot.leave = forgetful
 """,
     "a key that is stopped under its holders to make room": """
 from threading import get_ident
-from refcount._core.stopping import Stoppable
+from refcount._core.control import Controls
 def evict(driver, generation):
     if driver._machine.expel(generation, get_ident()):
         driver._stop(generation, get_ident(), report_errors=True)
-Stoppable.evict = evict
-Stoppable.resting_since = lambda driver, generation: generation.left
+Controls.evict = evict
+Controls.resting_since = lambda driver, generation: generation.left
 """,
     "an observer of a family that is not told of all": """
 from refcount._core.observers import Observers

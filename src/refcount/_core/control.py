@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Generic, TypeVar
 
 from refcount._core.clock import clocks
-from refcount._core.generation import STOPPING
-from refcount._core.parking import deadline_after
+from refcount._core.generation import STOPPING, Generation
+from refcount._core.parking import callers_of, deadline_after
 from refcount._core.registry import registry
 from refcount._core.stopping import Stoppable
 
@@ -19,6 +20,16 @@ class Controls(Stoppable[T_co], Generic[T_co]):
     """A shared resource, less its leases."""
 
     __slots__ = ()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it refuses newcomers for good."""
+        return self._machine.closed
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it runs, and nothing of it is held."""
+        return self._seen().idle
 
     def invalidate(self) -> None:
         """Detach the running generation: its holders keep it until they leave, the next consumer gets a fresh one.
@@ -173,6 +184,26 @@ class Controls(Stoppable[T_co], Generic[T_co]):
         if not self._wait_quiet(deadline):
             raise self._still_running(timeout)
 
+    # What a bounded family asks
+
+    def resting_since(self, generation: Generation[object]) -> float | None:
+        """Return since when `generation` lingers; else who leaves it last tells the slot."""
+        current = self._machine.current
+        return self._machine.disarm(current) if current is not None and current is generation else None
+
+    def evict(self, generation: Generation[object]) -> None:
+        """Stop `generation` if it lingers, for another key."""
+        if generation is self._machine.current:
+            self._flush(report_errors=True)
+
+    def works_here(self) -> bool:
+        """Return whether this thread is inside a hook of the resource."""
+        return any(map(self._machine.works, callers_of(get_ident())))
+
+    def _wait_quiet(self, deadline: float | None) -> bool:
+        """Wait until nothing runs, and say whether that came before `deadline`."""
+        return self._wait_until(lambda: not self._machine.running, deadline)
+
     def _shut(self, *, force: bool) -> None:
         """Refuse newcomers for good, and wait for nobody."""
         by = self._by()
@@ -189,8 +220,7 @@ class Controls(Stoppable[T_co], Generic[T_co]):
             elif current is not None and current.alarm is not None:
                 current.alarm.cancel()
         except BaseException:
-            if current is not None:
-                self._mend(current)
+            self._mend_mine()
             raise
         finally:
             if force:

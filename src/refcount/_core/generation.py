@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import enum
 from types import GeneratorType, TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from refcount._core.parking import Alone
 
 
 class State(enum.Enum):
@@ -128,6 +131,7 @@ class Generation(Generic[T_co]):
         condemned: Whether newcomers do not get it any more.
         given_up: Whether its start was given up, so that nobody waits for the end of it.
         life: What was started and is to be stopped: a generator, suspended in between.
+        alone: What a thread of its own goes on with, though who waited for that was interrupted.
         value: What consumers get, once it is up.
         error: What its start raised.
         trace: Where that was raised, before anybody who waited raised it again.
@@ -146,6 +150,7 @@ class Generation(Generic[T_co]):
     condemned: bool = False
     given_up: bool = False
     life: GeneratorType[object, None, object] | None = None
+    alone: Alone | None = None
     value: T_co
     error: Exception
     trace: TracebackType | None

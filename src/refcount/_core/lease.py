@@ -164,17 +164,19 @@ class Lease(Hold[T_co], Generic[T_co]):
         deadline = deadline_after(timeout)
         with self._machine.lock:
             use = self._use
-            self._use = USED
+            if use is FRESH:
+                self._use = USED
         if use is not FRESH:
-            self._use = use
             raise RefcountError(f"{self!r} was {use.value} before: a lease is used once, take a new one")
         try:
             self._resource._admit(self, deadline)
             self._use = ACQUIRED
             return self
         except BaseException:
-            self._use = FRESH
-            self._resource._retract(self)
+            try:
+                self._resource._retract(self)
+            finally:
+                self._use = FRESH  # not before: another thread may try it then
             raise
 
     def release(self) -> bool:
@@ -332,11 +334,13 @@ class EnteredLease(Lease[T_co]):
     __slots__ = ()
 
     def __enter__(self) -> T_co:
-        self._inside[id(self)] = callers_of(get_ident())
+        inside, first = self._inside, id(self) not in self._inside
+        inside[id(self)] = callers_of(get_ident())
         try:
             return super().__enter__()
         except BaseException:
-            self._inside.pop(id(self), None)
+            if first:
+                inside.pop(id(self), None)
             raise
 
     def __exit__(

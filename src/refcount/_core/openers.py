@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Generic, Literal, Never, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeAlias, TypeVar, cast
 
 from refcount._core.clock import clocks
 from refcount._support.checks import check_function, check_seconds
@@ -22,6 +22,8 @@ from refcount._support.reporting import report
 if TYPE_CHECKING:
     from types import CodeType, GeneratorType
 
+Q = ParamSpec("Q")
+R = TypeVar("R")
 T = TypeVar("T")
 
 _OVER = object()
@@ -56,12 +58,24 @@ def lives_of_hooks(
 
 
 def runner_for_later() -> Callable[[Callable[[], object]], object]:
-    """Return what can run a stop that the garbage collector asks for: this thread if it is a resource's own."""
-    return own_threads.get(get_ident(), clocks.thread.lost)
+    """Return what can run a stop that the garbage collector asks for; called by a life that runs it, as it begins.
+
+    That is the thread of its own that begins it, if there is one.
+    """
+    return runners.pop(get_ident(), clocks.thread.lost)
 
 
-own_threads: dict[int, Callable[[Callable[[], object]], object]] = {}
-"""What gives something to do to each thread that is a resource's own, by its number."""
+runners: dict[int, Callable[[Callable[[], object]], object]] = {}
+"""What gives something to do to a thread that is about to begin a life, by its number."""
+
+ASKS_FOR_RUNNER: set[CodeType] = set()
+"""The code of the generators that call `runner_for_later`, before they call anything else."""
+
+
+def asks_for_runner(make: Callable[Q, R]) -> Callable[Q, R]:
+    """Take note that the generators of this function call `runner_for_later`, before they call anything else."""
+    ASKS_FOR_RUNNER.add(make.__code__)
+    return make
 
 
 def begin(life: Life[T], name: Name) -> T:
@@ -146,6 +160,7 @@ def _entered(manager: AbstractContextManager[T]) -> Generator[T, None, None]:
         yield from (value,)
 
 
+@asks_for_runner
 def _made(
     factory: Callable[[], T],
     start: Callable[[T], object] | None,

@@ -18,8 +18,8 @@ from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import ref
 
-from refcount._core.openers import OUR_CODE, begin, finish, own_threads
-from refcount._core.parking import Errand
+from refcount._core.openers import ASKS_FOR_RUNNER, OUR_CODE, begin, finish, runners
+from refcount._core.parking import Alone, Errand
 from refcount._core.registry import registry
 from refcount._support.naming import Name, text_of
 from refcount._support.reporting import report
@@ -53,27 +53,38 @@ class _NamedThread(Thread):
 
 
 class OwnThread:
-    """A thread that does one thing after the other, until it is told to end."""
+    """A thread that does one thing after the other, until it is told to end.
+
+    Attributes:
+        name: Names it, when somebody asks.
+        number: Its number, once it has begun.
+        asked: Whether it was ever to do anything.
+        submit: Has it do something, and does not wait for it. C code, so that finalizers may call it, and no interrupt
+            comes before it is done.
+        end: Lets it end when it has done all that; the same.
+    """
 
     def __init__(self, name: Name) -> None:
-        self.asked = False
-        """Whether it was ever to do anything."""
         self.name = name
+        self.number = 0
+        self.asked = False
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self.end: Callable[[], None] = partial(self._queue.put, None)
-        """Lets the thread end when it has done all that; C code, so that no interrupt comes before."""
+        self.submit: Callable[[Callable[[], object]], object] = self._queue.put
+        self.end: Callable[[], object] = partial(self._queue.put, None)
 
     def start(self) -> None:
         """Begin, in a copy of the caller's context."""
         context, queue = copy_context(), self._queue
-        _NamedThread(self, lambda: context.run(_work, queue)).start()
+        thread = _NamedThread(self, lambda: context.run(_work, queue))
+        thread.start()
+        self.number = thread.ident or 0
 
     def run(self, function: Callable[[], R]) -> R:
         """Return what `function` returns in the thread, or raise what it raises there."""
         errand = Errand(function)
         self.asked = True
         try:
-            self._queue.put(errand)
+            self.submit(errand)
             return errand.wait()
         except BaseException:
             errand.caller = None
@@ -81,20 +92,17 @@ class OwnThread:
         finally:
             del errand  # it may refer to an error, and the error to this frame
 
-    def submit(self, function: Callable[[], object]) -> None:
-        """Run `function` in the thread, and do not wait for it; takes no lock, since finalizers call it."""
-        self._queue.put(function)
-
 
 def _work(queue: SimpleQueue[Callable[[], object] | None]) -> None:
-    own_threads[get_ident()] = queue.put
+    forks = registry.forks
     while (job := queue.get()) is not None:
         try:
             job()
         except BaseException as error:  # nobody waits for it
             report(error, "a thread of its own")
         del job
-    del own_threads[get_ident()]
+        if forks != registry.forks:
+            return  # a hook has forked, and this is the child
 
 
 class LivesInThreads(Generic[T]):
@@ -103,58 +111,62 @@ class LivesInThreads(Generic[T]):
     Args:
         lives: Makes the lives that are begun and ended there.
         name: Names the threads.
-        in_turn: Whether a start waits for what the thread before was interrupted in.
+        in_turn: Whether a start waits for what a thread was left alone with.
+
+    Attributes:
+        left: What a thread of its own was left alone with, by the thread that was interrupted.
+        before: The last one of these, and in which process that was.
     """
 
     def __init__(self, lives: Callable[[], Life[T]], name: Name, *, in_turn: bool) -> None:
         self.name = name
-        self._lives = lives
-        self._in_turn = in_turn
-        self.before: tuple[int, Errand[None]] | None = None
-        """What a thread was left alone with, in which process."""
+        self.lives = lives
+        self.in_turn = in_turn
+        self.left: dict[int, Alone] = {}
+        self.before: tuple[int, Alone] | None = None
 
     def __call__(self) -> Life[T]:
         """Return a new life."""
         return _live(self)  # type: ignore[return-value]  # a generator function returns just that
 
-    def fresh(self, before: tuple[int, Errand[None]] | None) -> Life[T]:
-        """Return a new life, in the thread that is to begin it, when what was `before` is over."""
-        if before is not None and before is self.before:
-            self.before = None  # who comes later, since this was given up, does not wait
-            if before[0] == registry.forks:
-                before[1].finish()
-        return self._lives()
-
-    def leave(self, thread: OwnThread, task: _Task[T]) -> None:
-        """Let `thread` go on alone, and others wait for it: the next start, and the end of the process."""
-        last = Errand(task.undo)
-        last.caller = None
-        registry.unfinished[last] = None
-        thread.submit(last)
-        thread.submit(partial(registry.unfinished.pop, last, None))
-        if self._in_turn:
-            self.before = registry.forks, last
-
 
 class _Task(Generic[T]):
-    """One life, as its thread sees it."""
+    """One life, as its thread sees it.
+
+    Attributes:
+        over: Whether its start has failed, or its stop has run.
+    """
 
     life: Life[T] | None = None
     value: T
+    over = False
 
-    def __init__(self, lives: LivesInThreads[T]) -> None:
-        self._before = lives.before
+    def __init__(self, lives: LivesInThreads[T], thread: OwnThread) -> None:
         self._lives = lives
+        self._submit = thread.submit
+        self._before = lives.before
 
     def begin(self) -> None:
         """Start the resource."""
-        self.life = life = self._lives.fresh(self._before)
-        self.value = begin(life, self._lives.name)
+        try:
+            before = self._before
+            if before is not None and before[0] == registry.forks and not before[1].given_up:
+                before[1].wait()
+            self.life = life = self._lives.lives()
+            if life.gi_code in ASKS_FOR_RUNNER:
+                runners[get_ident()] = self._submit
+            self.value = begin(life, self._lives.name)
+        except BaseException:
+            self.over = True
+            raise
 
     def end(self) -> None:
         """Stop it."""
         assert self.life is not None  # it was begun
-        finish(self.life, self._lives.name)
+        try:
+            finish(self.life, self._lives.name)
+        finally:
+            self.over = True
 
     def undo(self) -> None:
         """Stop it if it is up, for nobody."""
@@ -171,15 +183,19 @@ class _Task(Generic[T]):
 
 
 def _live(lives: LivesInThreads[T]) -> Generator[T, None, None]:
-    thread = OwnThread(lives.name)
-    task = _Task(lives)
+    by, thread = get_ident(), OwnThread(lives.name)
+    task = _Task(lives, thread)
+    alone, forks = Alone(task.undo), registry.forks
     try:
         try:
             thread.start()
             thread.run(task.begin)
-        except BaseException:  # it failed, or this thread was interrupted
-            if thread.asked:
-                lives.leave(thread, task)
+        except BaseException:
+            if thread.asked and not task.over:  # interrupted: it goes on alone
+                thread.submit(alone)
+                alone.thread = thread.number
+                lives.left[by] = alone
+                lives.before = (forks, alone) if lives.in_turn else None
             raise
         try:
             yield from (task.value,)
@@ -189,7 +205,11 @@ def _live(lives: LivesInThreads[T]) -> Generator[T, None, None]:
         try:
             thread.run(task.end)
         except BaseException:
-            lives.leave(thread, task)
+            if not task.over:
+                thread.submit(alone)
+                alone.thread = thread.number
+                lives.left[by] = alone
+                lives.before = (forks, alone) if lives.in_turn else None
             raise
     finally:
         thread.end()

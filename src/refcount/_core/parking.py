@@ -9,6 +9,7 @@ the thread; to wake is to free it, and to free it again changes nothing, so that
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from threading import get_ident
@@ -99,7 +100,8 @@ class Errand(Generic[R]):
         except BaseException as error:
             self._error = error
         finally:
-            del _errands[by], self._function  # which it must not keep alive
+            _errands.pop(by, None)  # a forked child has forgotten it
+            del self._function  # which it must not keep alive
             self._over.unpark()
 
     def wait(self) -> R:
@@ -112,22 +114,70 @@ class Errand(Generic[R]):
         finally:
             self._error = None  # it refers to this frame, and the frame to the errand
 
-    def finish(self) -> None:
-        """Wait until it has ended, whatever came of it."""
-        self._over.park(None)
-        self._over.unpark()  # for others who wait like this
-
 
 _errands: dict[int, Errand[Any]] = {}
 """What each thread runs just now for another one."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_errands.clear)
 
 
 def callers_of(by: int) -> list[int]:
     """Return the thread `by`, the thread that waits for what it runs, and so on."""
     line = [by]
-    while (errand := _errands.get(line[-1])) is not None and errand.caller is not None:
-        line.append(errand.caller)
+    while (errand := _errands.get(line[-1])) is not None and (caller := errand.caller) is not None:
+        line.append(caller)
     return line
+
+
+class Alone:
+    """What a thread runs that was left alone, since who waited for it was interrupted.
+
+    Attributes:
+        thread: The thread.
+        over: Whether it has ended.
+        given_up: Whether nobody is to wait for it any more.
+        then: What is to be done then, in that thread.
+    """
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+        self._over = Parker()
+        self.thread = 0
+        self.over = False
+        self.given_up = False
+        self.then: list[Callable[[], object]] = []
+
+    def __call__(self) -> None:
+        """Run it, and what is to be done then."""
+        try:
+            self._function()
+        finally:
+            self.over = True
+            del self._function
+            self._over.unpark()
+            while self.then:
+                self.take_next()
+
+    def take(self) -> bool:
+        """Take away what is to be done then, if that has not begun; say whether it is taken."""
+        try:
+            self.then.pop()
+        except IndexError:
+            return False
+        return True
+
+    def take_next(self) -> None:
+        """Do what is to be done then, unless it was taken away."""
+        try:
+            job = self.then.pop()
+        except IndexError:
+            return
+        job()
+
+    def wait(self) -> None:
+        """Return when it is over."""
+        self._over.park(None)
+        self._over.unpark()  # for others who wait like this
 
 
 def deadline_after(timeout: object) -> float | None:

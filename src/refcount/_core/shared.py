@@ -257,13 +257,13 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             holds = self._anonymous
             if holds is None:
                 self._anonymous = holds = none
-        registry.anonymous[lease] = None
         try:
+            registry.anonymous[lease] = None
             lease.acquire(timeout)
             holds.append(lease)
         except BaseException:
             self._retract(lease)
-            del registry.anonymous[lease]
+            registry.anonymous.pop(lease, None)
             raise
 
     def dec(self) -> None:

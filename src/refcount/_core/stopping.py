@@ -16,14 +16,15 @@ from collections.abc import Callable
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from weakref import ref
 
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation, Slot
 from refcount._core.machine import Machine
 from refcount._core.openers import finish
-from refcount._core.parking import Watcher, callers_of
+from refcount._core.parking import Alone, Watcher, callers_of
 from refcount._core.registry import registry
-from refcount._errors import ClosedError, ReentrantError, RefcountError
+from refcount._errors import ReentrantError, RefcountError
 from refcount._support.checks import GivesLeases
 from refcount._support.naming import Name, text_of
 from refcount._support.reporting import note, report
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from refcount._core.openers import Life, Options
 
 T_co = TypeVar("T_co", covariant=True)
+
+_PATCHED = (
+    "refcount was imported before gevent or eventlet has patched `threading`, so that it takes all greenlets of a "
+    "thread for one: import it afterwards"
+)
 
 
 class Stoppable(GivesLeases, Generic[T_co]):
@@ -66,16 +72,11 @@ class Stoppable(GivesLeases, Generic[T_co]):
         *,
         anchored: bool = True,
     ) -> None:
-        """Make it ready.
+        """Make it ready; `lives` makes what a generation starts and stops, `slot` is asked for a place before a start.
 
-        Args:
-            lives: Makes what a generation starts and stops.
-            name: Names it in errors, warnings and reports.
-            options: What else was said of it.
-            slot: Asked for a place before each start.
-            anchored: Whether what was started is kept alive until it has stopped, so that the garbage collector closes
-                no generator in place of its stop. Not where it refers to the object that the resource belongs to:
-                then a lease that this very object keeps would never be found lost.
+        What was started is `anchored`, kept alive until it has stopped, so that the garbage collector closes no
+        generator in place of its stop. Not where it refers to the object that the resource belongs to: then a lease
+        that this very object keeps would never be found lost.
         """
         self._anchored = anchored
         self._lives = lives
@@ -95,16 +96,6 @@ class Stoppable(GivesLeases, Generic[T_co]):
             exclusive=options.exclusive,
         )
 
-    @property
-    def closed(self) -> bool:
-        """Whether it refuses newcomers for good."""
-        return self._machine.closed
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing of it runs, and nothing of it is held."""
-        return self._seen().idle
-
     def _seen(self) -> Machine[T_co]:
         """Return the machine to look at, which may be the parent process's no longer."""
         if self._forks != registry.forks:
@@ -119,10 +110,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
     def _by(self) -> int:
         """Return what this thread is known by, when it is to do anything but join or leave what runs."""
         if threading.get_ident is not get_ident:
-            raise RefcountError(
-                "refcount was imported before gevent or eventlet has patched `threading`, so that it takes all "
-                "greenlets of a thread for one: import it afterwards"
-            )
+            raise RefcountError(_PATCHED)
         if self._forks != registry.forks:
             self.reset_after_fork()
         while registry.strays:
@@ -132,12 +120,12 @@ class Stoppable(GivesLeases, Generic[T_co]):
 
     def _refuse_reentry(self, what: str, by: int) -> None:
         """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
-        if any(map(self._machine.works, callers_of(by))):
+        callers = callers_of(by)
+        alone = [generation.alone for generation in self._machine.generations if generation.alone is not None]
+        if any(map(self._machine.works, callers)) or any(each.thread in callers and not each.over for each in alone):
             current = self._machine.current
-            number = "" if current is None else f" (generation {current.number})"
-            raise ReentrantError(
-                f"{what} of {self.name} inside its own start, stop or check{number} would wait for itself"
-            )
+            hook = "start, stop or check" + ("" if current is None else f" (generation {current.number})")
+            raise ReentrantError(f"{what} of {self.name} inside its own {hook} would wait for itself")
 
     # Stopping
 
@@ -146,6 +134,9 @@ class Stoppable(GivesLeases, Generic[T_co]):
         life, machine = generation.life, self._machine
         if life is not None and life.gi_running:
             return  # further down on this thread's own stack
+        alone = generation.alone
+        if alone is not None and not alone.over and self._hand_over(generation, alone, by):
+            return
         if registry.stepping and by in registry.stepping:  # a finalizer's, in the middle of a family's step
             machine.disown(generation, by)
             clocks.thread.lost(partial(self._mend, generation))
@@ -153,10 +144,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
         failure: Exception | None = None
         try:
             if life is not None and life.gi_suspended:
-                try:
-                    finish(life, self._name)
-                except Exception as error:
-                    failure = _raised_by_stop(error, life)
+                failure = self._end(life)
             if self._slot is not None:
                 self._slot.leave(generation)
             machine.stopped(generation)
@@ -166,6 +154,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
                 generation.alarm.cancel()  # it may be due much later, and would keep the value until then
             self._ended()
         except BaseException:
+            self._leave_alone(generation, by)
             if generation in machine.working and machine.working[generation] == by:
                 del machine.working[generation]
             self._mend(generation)
@@ -175,6 +164,33 @@ class Stoppable(GivesLeases, Generic[T_co]):
                 self._stop_failed(failure, generation, report_errors=report_errors)
             finally:
                 del failure  # it refers to this frame
+
+    def _end(self, life: Life[object]) -> Exception | None:
+        """Run the stop; return what it raised."""
+        try:
+            finish(life, self._name)
+        except Exception as error:
+            if life.gi_suspended:
+                raise  # it has not begun: the stack was full
+            return error
+        return None
+
+    def _leave_alone(self, generation: Generation[T_co], by: int) -> None:
+        """Take note of what the resource's own thread was left alone with, if an interrupt of this one did that."""
+        left: dict[int, Alone] = getattr(self._lives, "left", {})
+        if by in left:
+            generation.alone = alone = left.pop(by)
+            alone.given_up = generation.given_up
+
+    def _hand_over(self, generation: Generation[T_co], alone: Alone, by: int) -> bool:
+        """Leave the rest of a stop to the resource's own thread, if that is still alone with a hook."""
+        registry.active[id(self)] = ref(self)  # the end of the process waits for it
+        self._machine.working[generation] = alone.thread
+        alone.then.append(partial(self._mend, generation))
+        if not alone.over or not alone.take():
+            return True
+        self._machine.working[generation] = by  # it has ended before it could see that
+        return False
 
     def _mend(self, generation: Generation[T_co]) -> None:
         """After an interrupt: run a stop of `generation` that is owed, and repeat what others are to be told of it.
@@ -186,14 +202,25 @@ class Stoppable(GivesLeases, Generic[T_co]):
             owed = generation.phase is STOPPING and machine.working.get(generation) == by
             if owed or machine.claim(generation, by):
                 self._stop(generation, by, report_errors=True)
-            if generation.lingers and self._slot is not None:
-                self._slot.lingers(generation)  # which it may not have been told; harmless when repeated
+            if self._slot is not None:  # which may not have been told; harmless when repeated
+                if generation.lingers:
+                    self._slot.lingers(generation)
+                elif generation.given_up or generation.phase is FORGOTTEN:
+                    self._slot.leave(generation)
+            if generation.alarm is not None and generation.phase is FORGOTTEN:
+                generation.alarm.cancel()
             self._ended()
         except BaseException:
             if generation in machine.working and machine.working[generation] == by:
                 del machine.working[generation]
             clocks.thread.lost(partial(self._mend, generation))
             raise
+
+    def _mend_mine(self) -> None:
+        """After an interrupt: do what this thread owes, of whichever generation."""
+        for generation in self._machine.generations:
+            if self._machine.working.get(generation) == get_ident():
+                self._mend(generation)
 
     def _stop_failed(self, failure: Exception, generation: Generation[T_co], *, report_errors: bool) -> None:
         note(failure, f"while stopping {self.name}, generation {generation.number}")
@@ -222,9 +249,10 @@ class Stoppable(GivesLeases, Generic[T_co]):
 
     def _set_alarm(self, generation: Generation[T_co], due: float) -> Alarm:
         """Have the linger of `generation` looked at when it is due; it keeps the resource alive until then."""
-        if registry.ending:
+        if registry.ending and self._options.at_exit == "stop":
             return FiredAlarm()
         registry.watch_exit()
+        due = math.inf if registry.ending else due  # what is to be left
         try:
             return clocks.clock.at(due, partial(self._expire, generation))
         except RuntimeError as error:
@@ -255,32 +283,14 @@ class Stoppable(GivesLeases, Generic[T_co]):
     def _flush(self, *, report_errors: bool = False) -> bool:
         """Stop what lingers; say whether there was something."""
         by = self._by()
-        current = self._machine.current
         try:
             owed = self._machine.flush(by)
             if owed is not None:
                 self._stop(owed, by, report_errors=report_errors)
             return owed is not None
         except BaseException:
-            if current is not None:
-                self._mend(current)
+            self._mend_mine()
             raise
-
-    # What a bounded family asks
-
-    def resting_since(self, generation: Generation[object]) -> float | None:
-        """Return since when `generation` lingers; else who leaves it last tells the slot."""
-        current = self._machine.current
-        return self._machine.disarm(current) if current is not None and current is generation else None
-
-    def evict(self, generation: Generation[object]) -> None:
-        """Stop `generation` if it lingers, for another key."""
-        if generation is self._machine.current:
-            self._flush(report_errors=True)
-
-    def works_here(self) -> bool:
-        """Return whether this thread is inside a hook of the resource."""
-        return any(map(self._machine.works, callers_of(get_ident())))
 
     # What comes from outside
 
@@ -304,6 +314,8 @@ class Stoppable(GivesLeases, Generic[T_co]):
         """Take `generation` for gone, whatever becomes of it."""
         try:
             found = self._machine.forget(generation)
+            if generation.alone is not None:
+                generation.alone.given_up = True
             if generation.alarm is not None:
                 generation.alarm.cancel()
             if self._slot is not None:
@@ -332,13 +344,6 @@ class Stoppable(GivesLeases, Generic[T_co]):
         finally:
             self._machine.sleepers.pop(watcher, None)
 
-    def _wait_quiet(self, deadline: float | None) -> bool:
-        """Wait until nothing runs, and say whether that came before `deadline`."""
-        return self._wait_until(lambda: not self._machine.running, deadline)
-
-    def _closed_error(self) -> ClosedError:
-        return ClosedError(f"{self.name} is closed")
-
     # Observers
 
     def _tell_observers(self) -> None:
@@ -349,9 +354,11 @@ class Stoppable(GivesLeases, Generic[T_co]):
     # The process
 
     def end_linger(self) -> None:
-        """Stop what lingers, unless that is to be left; an error of that is reported."""
+        """Stop what lingers, an error of that is reported; or let it linger for ever, if it is to be left."""
         if self._options.at_exit == "stop":
             self._flush(report_errors=True)
+        else:
+            self._machine.touch(math.inf)
 
     def wait_for_stops(self) -> None:
         """Wait until no stop runs."""
@@ -388,10 +395,3 @@ class Stoppable(GivesLeases, Generic[T_co]):
             self._observers.reset()
         self._forks = registry.forks
         return ()
-
-
-def _raised_by_stop(error: Exception, life: Life[object]) -> Exception:
-    """Return what a stop raised; or raise it where that has not begun, for the stack was full."""
-    if life.gi_suspended:
-        raise error
-    return error

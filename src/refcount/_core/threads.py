@@ -34,7 +34,7 @@ from refcount._core.own_thread import LivesInThreads
 from refcount._core.parking import Parker, callers_of
 from refcount._core.registry import Resident, registry
 from refcount._core.stopping import Stoppable
-from refcount._errors import ReentrantError, RefcountError
+from refcount._errors import ClosedError, ReentrantError, RefcountError
 from refcount._support.naming import Name
 from refcount._support.reporting import note, report
 
@@ -118,9 +118,11 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
     def _start(self, lease: Lease[T_co], by: int, deadline: float | None) -> Next | Generation[T_co]:
         generation = lease._promised
         assert generation is not None  # `START` is said only of one that was promised
-        forks = registry.forks
+        forks, machine = registry.forks, self._machine
         if self._slot is not None:
             self._take_slot(self._slot, generation, by, deadline)
+            if generation.phase is not STARTING:  # it was abandoned while it waited
+                return machine.started(lease, by)
         if registry.ending and sys.is_finalizing():
             raise RefcountError(f"{self.name} cannot start: the process is ending")
         try:
@@ -142,11 +144,11 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
             raise RefcountError(f"the process was forked while {self.name} was being started: that is the parent's")
         try:
             self._register(life)
-            step = self._machine.started(lease, by)
+            step = machine.started(lease, by)
             if type(step) is Generation:  # closed by force meanwhile
                 self._stop(step, by, report_errors=True)
                 return AGAIN
-            if self._machine.sleepers:
+            if machine.sleepers:
                 self._wake_sleepers()
         except BaseException:
             self._mend(generation)
@@ -166,9 +168,11 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
 
     def _take_slot(self, slot: Slot, generation: Generation[T_co], by: int, deadline: float | None) -> None:
         registry.active[id(self)] = ref(self)  # it is not idle while it waits, as a fork has to know
-        slot.enter(generation, by, deadline)
-        if generation.given_up:  # while it waited; it starts for those who wait, but has no place any more
-            slot.leave(generation)
+        try:
+            slot.enter(generation, by, deadline)
+        finally:
+            if generation.given_up or generation.phase is not STARTING:
+                slot.leave(generation)  # while it waited: it starts for those who wait, if for anybody, without a place
 
     def _fail(self, lease: Lease[T_co], error: Exception) -> Exception:
         """Tell everybody who waits for this start of its error; return what they and the starter get."""
@@ -185,6 +189,9 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
             self._ended()
             raise
         return error
+
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(f"{self.name} is closed")
 
     def _check(self, lease: Lease[T_co], by: int) -> Next:
         generation, check = lease._promised, self._options.check
@@ -280,9 +287,7 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         generation = left or lease._promised or lease._generation
         if generation is None:
             self._machine.sleepers.pop(lease, None)
-            for generation in self._machine.generations:
-                if self._machine.working.get(generation) == get_ident():
-                    self._mend(generation)  # whose stop was just taken over; others may have left it behind since
+            self._mend_mine()  # whose stop was just taken over; others may have left it behind since
             return
         by, machine = get_ident(), self._machine
         try:
@@ -295,7 +300,9 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         except BaseException:
             if generation in machine.working and machine.working[generation] == by:
                 del machine.working[generation]
-            clocks.thread.lost(partial(self._recover, lease, generation))
+            registry.strays[lease] = partial(self._recover_later, generation)  # in case that the stack is full
+            self._recover_later(generation, lease)
+            del registry.strays[lease]
             raise
 
     def _withdraw(self, lease: Lease[T_co], generation: Generation[T_co], by: int) -> None:
@@ -308,11 +315,15 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
             if type(owed) is Generation:
                 self._stop(owed, by, report_errors=True)
         elif starter:
+            self._leave_alone(generation, by)
             generation.life = None
             machine.disown(generation, by)
         self._give_back(lease, generation, by, report_errors=True)
         if starter:
             self._ended()
+
+    def _recover_later(self, generation: Generation[T_co], lease: Lease[T_co]) -> None:
+        clocks.thread.lost(partial(self._recover, lease, generation))
 
     def _recover(self, lease: Lease[T_co], generation: Generation[T_co]) -> None:
         """Do in the timer thread what was interrupted twice."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from weakref import ref
 
 from refcount._core.lease import Lease
-from refcount._core.openers import Options, runner_for_later
+from refcount._core.openers import Options, asks_for_runner, runner_for_later
 from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import RefcountError
 from refcount._faces.decorators import SupportsEnter
@@ -148,12 +148,14 @@ class SharedClass(Generic[T]):
         full_name = named(name if name is None or isinstance(name, str) else partial(_ask, name, weak), kind)
         return new_resource(cast("Callable[[], Life[T]]", partial(self._life, weak, kind)), full_name, self.options)
 
+    @asks_for_runner
     def _life(self, weak: ref[object], kind: str) -> Generator[T, None, None]:
+        run_later = runner_for_later()
         instance = weak()  # from here to its end a generation keeps its instance alive
         if instance is None:
             raise ReferenceError(f"this resource's instance of {kind} is gone: keep it while you use it")
         enter, leave = self.own(instance, "__enter__"), self.own(instance, "__exit__")
-        entries, run_later = self.entries(instance), runner_for_later()
+        entries = self.entries(instance)
         resource = entries.resource()
         life = object()
         try:
