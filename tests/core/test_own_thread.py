@@ -5,7 +5,9 @@ import gc
 import math
 import signal
 import sqlite3
+import sys
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -18,6 +20,7 @@ from refcount import Lease, ReentrantError, SharedResource, State, refcounted_re
 from refcount._core.capacity import Limits
 from refcount._core.family import Family
 from refcount._core.openers import Options, lives_of_hooks
+from refcount._core.parking import Parker
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import Every, Interruptions
 from tests.helpers.watched import WAIT, Thing, Watched, own_timers, unraisable_errors, until, waiting
@@ -311,12 +314,19 @@ def test_an_interrupted_consumer_leaves_nothing_behind(every: Every) -> None:
 # --- Interrupted while the thread goes on -----------------------------------------------------------------------------
 
 
+def press_ctrl_c() -> None:
+    """Send the signal to the main thread while that sleeps: one that comes a moment before would not wake it."""
+    until(lambda: sys._current_frames()[MAIN].f_code is Parker.park.__code__, "the main thread's sleep")
+    time.sleep(0.01)  # in that function it calls nothing but what sleeps
+    signal.pthread_kill(MAIN, signal.SIGINT)
+
+
 def interrupted(work: Callable[[], object], held: Held) -> None:
     """Interrupt this thread in `work` while the hook is held up."""
 
     def press() -> None:
         assert held.reached.wait(WAIT)
-        signal.pthread_kill(MAIN, signal.SIGINT)
+        press_ctrl_c()
 
     presser = threading.Thread(target=press)
     presser.start()
@@ -407,7 +417,7 @@ def test_a_start_that_goes_on_is_taken_over_by_who_waits() -> None:
 
     def press() -> None:
         until(lambda: waiting(resource) == 2, "the waiter")
-        signal.pthread_kill(MAIN, signal.SIGINT)
+        press_ctrl_c()
 
     presser = threading.Thread(target=press)
     presser.start()
