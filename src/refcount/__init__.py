@@ -17,8 +17,7 @@ from refcount._errors import (
 )
 from refcount._faces.attributes import refcounted_attribute
 from refcount._faces.classes import StartStop, resource_of
-from refcount._faces.declarations import demand
-from refcount._faces.demands import Demand
+from refcount._faces.demands import Demand, demand
 from refcount._faces.executor import RefcountedExecutor
 from refcount._faces.managers import InstanceManager
 from refcount._faces.tracked import tracked

@@ -73,7 +73,6 @@ class Refcounter(Usecount):
             OverflowException: The usecount is `USECOUNT_MAX`; it stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter()
             >>> users.inc()
             >>> users.usecount
@@ -99,7 +98,6 @@ class Refcounter(Usecount):
             OverflowException: The usecount is `USECOUNT_MAX`; it stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter(usecount=0)
             >>> users.inc_and_test(), users.inc_and_test()
             (True, False)
@@ -116,7 +114,6 @@ class Refcounter(Usecount):
             OverflowException: The usecount is `USECOUNT_MAX`; it stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> Refcounter().inc_not_zero(), Refcounter(usecount=0).inc_not_zero()
             (True, False)
         """
@@ -136,7 +133,6 @@ class Refcounter(Usecount):
             OverflowException: The sum is above `USECOUNT_MAX`; the usecount stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter()
             >>> users.add(2)
             >>> users.usecount
@@ -155,7 +151,6 @@ class Refcounter(Usecount):
             OverflowException: The sum is above `USECOUNT_MAX`; the usecount stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> Refcounter().add_not_zero(2), Refcounter(usecount=0).add_not_zero(2)
             (True, False)
         """
@@ -168,7 +163,6 @@ class Refcounter(Usecount):
             UnderflowException: The usecount is 0; it stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter(release=lambda: print("nobody left"))
             >>> users.dec()
             nobody left
@@ -193,7 +187,6 @@ class Refcounter(Usecount):
             UnderflowException: The usecount is 0; it stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter(usecount=2)
             >>> users.dec_and_test(), users.dec_and_test()
             (False, True)
@@ -213,7 +206,6 @@ class Refcounter(Usecount):
             Whether it was lowered.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter()
             >>> users.dec_not_zero(), users.dec_not_zero()
             (True, False)
@@ -230,7 +222,6 @@ class Refcounter(Usecount):
             UnderflowException: The usecount is 0; it stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter(usecount=2)
             >>> users.dec_not_one(), users.dec_not_one()
             (True, False)
@@ -250,7 +241,6 @@ class Refcounter(Usecount):
             Whether it was 1.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter()
             >>> users.dec_if_one(), users.dec_if_one()
             (True, False)
@@ -276,7 +266,6 @@ class Refcounter(Usecount):
 
         Example:
             >>> import threading
-            >>> from refcount import Refcounter
             >>> table, users = threading.Lock(), Refcounter(usecount=2)
             >>> users.dec_and_lock(table), table.locked()
             (False, False)
@@ -304,7 +293,6 @@ class Refcounter(Usecount):
             UnderflowException: The amount is more than the usecount; it stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter(usecount=3)
             >>> users.sub(2)
             >>> users.usecount
@@ -323,7 +311,6 @@ class Refcounter(Usecount):
             UnderflowException: The amount is more than the usecount; it stays.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter(usecount=3)
             >>> users.sub_and_test(2), users.sub_and_test(1)
             (False, True)
@@ -377,7 +364,6 @@ class RefcountedValue(Refcounter, Generic[T]):
             ReleasedError: The usecount is 0. It is a `NameError` too.
 
         Example:
-            >>> from refcount import RefcountedValue
             >>> page = RefcountedValue("draft")
             >>> page.value = "final"
             >>> page.value

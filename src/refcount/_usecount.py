@@ -150,7 +150,6 @@ class Usecount:
         waits for a callback that another thread runs, and raises what the constructor does for a bad usecount.
 
         Example:
-            >>> from refcount import Refcounter
             >>> users = Refcounter()
             >>> users.usecount = 4
             >>> users.usecount

@@ -178,15 +178,15 @@ manager.add_instance(Stranger())  # type: ignore[arg-type]  # of another type
 manager.remove_instance("worker")  # type: ignore[arg-type]  # of another type
 manager.refresh()  # type: ignore[call-arg]  # no instance
 Manager([Stranger()])  # type: ignore[list-item]  # of another type
-demand()  # type: ignore[call-overload]  # what tells who demands is missing
-demand(3)  # type: ignore[call-overload]  # neither a name nor a predicate
+demand()  # type: ignore[call-arg]  # what tells who demands is missing
+demand(3)  # type: ignore[arg-type]  # neither a name nor a predicate
 demand(no_predicate)  # type: ignore[arg-type]  # no bool
-demand("needs_gpu", acquire=3)  # type: ignore[call-overload]  # no function
+demand("needs_gpu", acquire=3)  # type: ignore[arg-type]  # no function
 demand("needs_gpu", acquire=lambda: None)  # type: ignore[arg-type, misc]  # it is handed the manager
 demand("needs_gpu", resource=Context)  # type: ignore[arg-type]  # no context manager
-demand("needs_gpu", aquire=any_hook)  # type: ignore[call-overload]  # a typo
+demand("needs_gpu", aquire=any_hook)  # type: ignore[call-arg]  # a typo
 demand("needs_gpu", changed=any_wants)  # type: ignore[arg-type]  # it is handed the demanders as well
-demand("needs_gpu", resource=Manager.by_name)  # type: ignore[call-overload]  # no resource
+demand("needs_gpu", resource=Manager.by_name)  # type: ignore[arg-type]  # no resource
 Demand("needs_gpu")  # type: ignore[arg-type]  # a capital
 # Known holes: the name of an attribute cannot be checked, nor of which manager's class a hook is a method, nor what a
 # lambda does. That a predicate cannot take every instance, only pyright sees.

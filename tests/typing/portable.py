@@ -345,7 +345,7 @@ def managers(manager: Manager) -> None:
     manager.working = True  # type: ignore[assignment]  # ty: ignore[invalid-assignment]
     manager.working.usecont  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]
     manager.add_instance(Conn())  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
-    demand(3)  # type: ignore[call-overload]  # ty: ignore[invalid-argument-type]
+    demand(3)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
 
 
 # --- Injection ------------------------------------------------------------------------------------------------------

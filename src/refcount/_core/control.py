@@ -41,7 +41,6 @@ class Controls(Stoppable[T_co], Generic[T_co]):
             Exception: What the stop raised, if this call stopped it.
 
         Example:
-            >>> from refcount import SharedResource
             >>> resource = SharedResource.of(object)
             >>> with resource() as old:
             ...     resource.invalidate()
@@ -69,7 +68,6 @@ class Controls(Stoppable[T_co], Generic[T_co]):
         """Begin the linger anew, if it lingers.
 
         Example:
-            >>> from refcount import SharedResource
             >>> from refcount.testing import ManualClock
             >>> with ManualClock() as clock:
             ...     resource = SharedResource.of(list, linger=10.0)
@@ -98,7 +96,6 @@ class Controls(Stoppable[T_co], Generic[T_co]):
 
         Example:
             >>> import math
-            >>> from refcount import SharedResource
             >>> resource = SharedResource.of(list, stop=lambda value: print("stop"), linger=math.inf)
             >>> with resource():
             ...     pass
@@ -116,7 +113,6 @@ class Controls(Stoppable[T_co], Generic[T_co]):
         would run its `finally`.
 
         Example:
-            >>> from refcount import SharedResource
             >>> lock = SharedResource.of(object, stop=lambda value: print("unlock"))
             >>> lease = lock.acquire()
             >>> lock.abandon()
@@ -148,7 +144,6 @@ class Controls(Stoppable[T_co], Generic[T_co]):
             Exception: What the stop raised, if this call stopped it.
 
         Example:
-            >>> from refcount import SharedResource
             >>> resource = SharedResource.of(list, name="basket")
             >>> resource.close()
             >>> resource.acquire()
@@ -176,7 +171,6 @@ class Controls(Stoppable[T_co], Generic[T_co]):
             ReentrantError: Called inside a hook of this resource.
 
         Example:
-            >>> from refcount import SharedResource
             >>> SharedResource.of(list).wait_stopped(timeout=1.0)
         """
         deadline = deadline_after(timeout)

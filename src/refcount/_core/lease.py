@@ -154,7 +154,6 @@ class Lease(Hold[T_co], Generic[T_co]):
             TypeError: The timeout is no number.
 
         Example:
-            >>> from refcount import SharedResource
             >>> lease = SharedResource.of(list)().acquire(timeout=1.0)
             >>> lease.value
             []
@@ -189,7 +188,6 @@ class Lease(Hold[T_co], Generic[T_co]):
             Exception: What the resource's stop raised; the lease is released all the same.
 
         Example:
-            >>> from refcount import SharedResource
             >>> lease = SharedResource.of(list).acquire()
             >>> lease.release(), lease.release()
             (True, False)
@@ -231,7 +229,6 @@ class Lease(Hold[T_co], Generic[T_co]):
         """The resource it belongs to.
 
         Example:
-            >>> from refcount import SharedResource
             >>> basket = SharedResource.of(list)
             >>> basket().resource is basket
             True
@@ -243,7 +240,6 @@ class Lease(Hold[T_co], Generic[T_co]):
         """Whether it is held: entered or acquired, and not released yet.
 
         Example:
-            >>> from refcount import SharedResource
             >>> lease = SharedResource.of(list)()
             >>> with lease:
             ...     lease.held
@@ -262,7 +258,6 @@ class Lease(Hold[T_co], Generic[T_co]):
             ReleasedError: The lease is not held.
 
         Example:
-            >>> from refcount import SharedResource
             >>> lease = SharedResource.of(list, name="basket")()
             >>> lease.value
             Traceback (most recent call last):
@@ -278,7 +273,6 @@ class Lease(Hold[T_co], Generic[T_co]):
         """Whether it is held, and newcomers would get the same: to ask before going on with what one has.
 
         Example:
-            >>> from refcount import SharedResource
             >>> resource = SharedResource.of(list)
             >>> with resource() as value, resource() as same:
             ...     lease = resource.acquire()
@@ -300,7 +294,6 @@ class Lease(Hold[T_co], Generic[T_co]):
             ReleasedError: It is not held.
 
         Example:
-            >>> from refcount import SharedResource
             >>> resource = SharedResource.of(object)
             >>> first, second = resource.acquire(), resource.acquire()
             >>> first.invalidate()

@@ -127,7 +127,6 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             ValueError: An option has no meaning, or `exclusive` is asked for together with `overlap`.
 
         Example:
-            >>> from refcount import SharedResource
             >>> basket = SharedResource.of(list, start=lambda value: value.append("apple"), stop=list.clear)
             >>> with basket() as value:
             ...     value
@@ -143,7 +142,6 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
         """Return a new lease, not held yet: `with resource() as value:`.
 
         Example:
-            >>> from refcount import SharedResource
             >>> with SharedResource.of(dict)() as value:
             ...     value
             {}
@@ -202,7 +200,6 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             TypeError: The timeout is no number.
 
         Example:
-            >>> from refcount import SharedResource
             >>> lease = SharedResource.of(list).acquire(timeout=1.0)
             >>> lease.value
             []
@@ -219,7 +216,6 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             ReentrantError: Called inside a hook of this resource.
 
         Example:
-            >>> from refcount import SharedResource
             >>> resource = SharedResource.of(list)
             >>> resource.try_acquire() is None
             True
@@ -241,7 +237,6 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             timeout: As for `acquire`; it raises what `acquire` raises.
 
         Example:
-            >>> from refcount import SharedResource
             >>> profiler = SharedResource.of(list, stop=lambda value: print("stop"))
             >>> profiler.inc()
             >>> profiler.inc()
@@ -276,7 +271,6 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             Exception: What the resource's stop raised; the hold is given back all the same.
 
         Example:
-            >>> from refcount import SharedResource
             >>> SharedResource.of(list, name="basket").dec()
             Traceback (most recent call last):
             refcount.UnderflowException: basket has no anonymous hold to give back: each dec() needs an inc()
@@ -318,7 +312,6 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             TypeError: The callback cannot be called.
 
         Example:
-            >>> from refcount import SharedResource
             >>> resource = SharedResource.of(list)
             >>> end = resource.observe(print)
             >>> with resource():

@@ -1,43 +1,294 @@
-"""`Demand`: the managed instances that need something of their manager, and what is done while there are any."""
+"""`demand`: what managed instances may need of their manager, declared on its class; `Demand`: who of them does."""
 # pyright: reportPrivateUsage=false
-# What a demand has of its manager is private because users have demands in their hands.
+# What a demand has of its manager, and its manager of it, is private because users have both in their hands.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Set
-from contextlib import contextmanager
-from functools import partial
-from threading import get_ident
-from typing import Any, Generic, Never, TypeGuard, TypeVar
-from weakref import ref
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import AbstractContextManager, suppress
+from types import MappingProxyType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Never,
+    Protocol,
+    Self,
+    TypeGuard,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    overload,
+)
 
-from refcount._core.clock import clocks
-from refcount._core.lease import Lease, is_lease
-from refcount._core.openers import LivesOfOpener, Options
-from refcount._core.shared import SharedResource, new_resource
+from refcount._core.lease import is_lease
 from refcount._errors import ReleasedError
-from refcount._faces.changes import Changes
-from refcount._faces.declarations import Declaration
-from refcount._support.naming import public, short
-from refcount._support.reporting import raise_worst, report
+from refcount._faces.tracked import WHO, check_tracked, needs_attribute, refuse_method
+from refcount._support.checks import GivesLeases, Member, check_function, function_of, is_member, misfit
+from refcount._support.naming import name_of, public, short
+from refcount._support.reporting import note
+
+if TYPE_CHECKING:
+    import typing_extensions
+
+    from refcount._faces.attributes import refcounted_attribute
+    from refcount._faces.demand_hooks import DemandLeases
+    from refcount._faces.managers import InstanceManager
+    from refcount._faces.methods import ResourceMethod
+
+    I_contra = typing_extensions.TypeVar("I_contra", contravariant=True, default=object)
+    V_co = typing_extensions.TypeVar("V_co", covariant=True, default=None)
+else:
+    I_contra = TypeVar("I_contra", contravariant=True)
+    V_co = TypeVar("V_co", covariant=True)
 
 T = TypeVar("T")
 V = TypeVar("V")
+N = TypeVar("N")
 T_co = TypeVar("T_co", covariant=True)
-V_co = TypeVar("V_co", covariant=True)
+W_co = TypeVar("W_co", covariant=True)
+
+# A demand is declared on a class that its types do not know: `Any` is what that class and its subclasses manage, and
+# in a hook the manager. For a predicate the first is what a lambda is inferred to be, the second what a function says.
+
+Hook = Callable[[Any], object]
+Changed = Callable[[Any, tuple[Any, ...]], object]
+Predicate = Callable[[Any], bool] | Callable[[N], bool]
+
+if TYPE_CHECKING:
+    Opener = Callable[[], AbstractContextManager[V]] | refcounted_attribute[V] | ResourceMethod[[], V]
 
 
-ANY_THREAD = 0
-"""Stands among the idents of threads for whichever comes first."""
+class Manages(Generic[T]):
+    """The part of an `InstanceManager` that a `demand` knows; nothing else has any."""
+
+    _declared: ClassVar[tuple[object, int, list[demand[Any, Any]]]] = None, 0, []
+    """The class that was looked at, how many demands had a name then, and its own."""
+
+    _demands: Mapping[demand[Any, Any], Demand[T, Any]] = MappingProxyType({})
+    """The demands that were asked for on this manager."""
+
+    def _find(self, declared: demand[Any, V]) -> Demand[T, V]:
+        """Return what `declared` is on this manager."""
+        raise NotImplementedError
+
+
+class Managing(Protocol[T_co]):
+    """A manager as `demand` looks at it: one whose instances a predicate must be able to take."""
+
+    @property
+    def instances(self) -> tuple[T_co, ...]: ...
+
+
+_MANAGER, _CHANGE = ("the manager",), ("the manager", "the demanders")
+"""What hooks are called with."""
+
+
+@public
+class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembles
+    """What managed instances may need of their `InstanceManager`, declared on its class.
+
+    On an instance of the class it is a `Demand`: a live, read-only set of the managed instances that need it, false
+    when there are none. Whether an instance does is found out when it is added and remembered, so that an attribute
+    which changes afterwards cannot unbalance anything; `InstanceManager.refresh` looks again.
+
+    Args:
+        needed_by: The name of an attribute, which demands when it exists and is true, but must be no method, which
+            always is; or a predicate, called with the instance. A property that raises `AttributeError` is not taken
+            for one that does not exist. A name that no instance has never demands.
+        acquire: Called with the manager when the first instance comes to demand. If it raises, the instance is not
+            added, nor are those that other threads would add to this demand meanwhile. Others that it has added itself
+            stay managed, but do not demand until they are looked at again.
+        release: Called with the manager when none demands any more. What it raises goes to the caller, and the demand
+            is over all the same. `acquire` and `release` alternate and never overlap; while one runs, other threads
+            that would add to this demand or take from it wait.
+        changed: Called with the manager and a tuple of all who demand, after each change: in order, one at a time,
+            after `acquire` and before `release`. If it raises when an instance has come, that one is not added; when
+            one has gone, that goes to the caller. While it runs, others wait as above; what it changes itself it is
+            told when it has returned.
+        resource: A `SharedResource` (or anything else that gives a context manager when called), held from before
+            `acquire` until after `release`; its value is the demand's `value`. An attribute or a method of the
+            manager's own class that gives leases, written above, is looked up on the manager.
+
+    Raises:
+        TypeError: `needed_by` is neither a name nor callable, or a function cannot be called as it will be. When the
+            class is made: it is no `InstanceManager`, or the attribute is a method of a class that it manages.
+        ValueError: The name is no identifier.
+
+    Example:
+        >>> from refcount import InstanceManager, demand
+        >>> class Worker:
+        ...     def __init__(self, gpus: int = 0) -> None:
+        ...         self.gpus = gpus
+        >>> class Manager(InstanceManager[Worker]):
+        ...     gpu = demand(
+        ...         lambda worker: worker.gpus > 0,
+        ...         acquire=lambda manager: print("GPU on"),
+        ...         release=lambda manager: print("GPU off"),
+        ...     )
+        >>> manager, worker = Manager(), Worker(gpus=2)
+        >>> manager.add_instance(worker)
+        GPU on
+        >>> worker in manager.gpu, manager.gpu.usecount
+        (True, 1)
+        >>> manager.remove_instance(worker)
+        GPU off
+        >>> bool(manager.gpu)
+        False
+    """
+
+    def __init__(
+        self,
+        needed_by: str | Predicate[I_contra],
+        /,
+        *,
+        acquire: Hook | None = None,
+        release: Hook | None = None,
+        changed: Changed | None = None,
+        resource: Opener[V_co] | None = None,
+    ) -> None:
+        self._attribute = needed_by if isinstance(needed_by, str) else None
+        self._name: str = needed_by if isinstance(needed_by, str) else name_of(needed_by)
+        self._needs: Callable[[Any], bool] = needs_attribute(needed_by) if isinstance(needed_by, str) else needed_by
+        _check_call(WHO, self._needs, ("the instance",))
+        hooks = ("acquire", acquire, _MANAGER), ("release", release, _MANAGER), ("changed", changed, _CHANGE)
+        for what, hook, given in hooks:
+            if hook is not None:
+                _check_call(what, hook, given)
+        if resource is not None:
+            _check_resource(resource)
+        self._acquire = acquire
+        self._release = release
+        self._changed = changed
+        self._member: Member | None = Member(resource, "a demand") if is_member(resource) else None
+        self._opener: Any = resource if self._member is None else None
+        self._hooked: bool = resource is not None or any(hook is not None for _, hook, _ in hooks)
+        self._named = False
+        self.__doc__ = f"The managed instances that demand it, as `{self._name}` tells: a live, read-only set."
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        global _named
+        full_name = f"{owner.__qualname__}.{name}"
+        if not issubclass(owner, Manages):
+            raise TypeError(
+                f"{full_name} is a demand, which only a manager can have: write "
+                f"`class {owner.__name__}(InstanceManager[...])`"
+            )
+        if self._attribute is not None:
+            for cls in _managed_by(cast("type", owner)):
+                check_tracked(cls)
+                refuse_method(cls, self._attribute)
+        self._name = full_name
+        self._named = True
+        _named += 1
+
+    def __bool__(self) -> Never:
+        raise TypeError(f"{self!r} is no set of instances: that is what it is on a manager, in whose class it stands")
+
+    @overload
+    def __get__(self, instance: None, owner: type[InstanceManager[Any]], /) -> Self: ...
+    @overload
+    def __get__(
+        self, instance: InstanceManager[T], owner: type[Managing[I_contra]] | None = None, /
+    ) -> Demand[T, V_co]: ...
+    def __get__(
+        self, instance: InstanceManager[Any] | None, owner: type[Managing[Any]] | None = None, /
+    ) -> Self | Demand[Any, Any]:
+        if instance is None:
+            return self
+        try:
+            return instance._demands[self]
+        except KeyError:
+            return instance._find(self)
+
+    def __set__(self, instance: object, value: Never, /) -> Never:
+        raise AttributeError(
+            f"{self!r} of {short(instance)} cannot be set to {short(value)}: it follows the managed instances"
+        )
+
+    def __delete__(self, instance: object, /) -> Never:
+        raise AttributeError(f"{self!r} of {short(instance)} cannot be deleted: it follows the managed instances")
+
+    def __repr__(self) -> str:
+        return f"<demand {self._name}>"
+
+    def _note(self, error: Exception, instance: object) -> None:
+        """Let `error` say on whose account it was raised: once, for several threads may share it."""
+        mine = f"in {self._name}, on account of "
+        # The shared resource behind the hooks is called like the demand, and is none that a reader has heard of.
+        ours = f"while starting {self._name}, ", f"while stopping {self._name}, "
+        with suppress(Exception):  # notes are a courtesy
+            notes: list[str] = getattr(error, "__notes__", [])
+            notes[:] = [text for text in notes if not text.startswith(ours)]
+            if not any(text.startswith(mine) for text in notes):
+                note(error, f"{mine}{short(instance)}")
+
+
+# The demands of a class are found once, and once more when any demand has got a name since: it may be one of the class.
+
+_named = 0
+"""How many demands have got a name."""
+
+
+def declared_by(manager: type[Manages[Any]]) -> list[demand[Any, Any]]:
+    """Return the demands of a class, inherited ones first; what a subclass has overridden is none."""
+    cls, named, found = manager._declared
+    if cls is not manager or named != _named:
+        owners = {name: owner for owner in reversed(manager.__mro__) for name in vars(owner)}
+        values = [vars(owner)[name] for name, owner in owners.items()]
+        found = [*dict.fromkeys(value for value in values if _is_demand(value) and value._named)]
+        manager._declared = manager, _named, found
+    return found
+
+
+def _managed_by(manager: type) -> list[type]:
+    """Return the classes whose instances a class says it manages, as in `InstanceManager[Plain | Picky]`."""
+    bases = [base for owner in manager.__mro__ for base in vars(owner).get("__orig_bases__", ())]
+    managers = [base for base in bases if isinstance(kind := get_origin(base), type) and issubclass(kind, Manages)]
+    return [cls for base in managers for said in get_args(base) for cls in _classes(said)]
+
+
+def _classes(said: object) -> list[type]:
+    origin = get_origin(said)
+    if origin is Union or origin is UnionType:
+        return [cls for part in get_args(said) for cls in _classes(part)]
+    cls = said if origin is None else origin
+    return [cls] if isinstance(cls, type) else []
+
+
+def _is_demand(value: object) -> TypeGuard[demand[Any, Any]]:
+    return isinstance(value, demand)
+
+
+def _check_call(what: str, function: object, given: tuple[str, ...]) -> None:
+    if isinstance(function, GivesLeases):
+        raise TypeError(f"{what} is called, and cannot be {short(function)}, which gives leases: that is for resource=")
+    check_function(what, function, given)
+
+
+def _check_resource(resource: object) -> None:
+    """Raise `TypeError` unless it can be called for a context manager, as far as that can be seen without doing it."""
+    if is_lease(resource):
+        raise TypeError(f"resource must be what gives leases, which are used once, not {short(resource)}")
+    if is_member(resource):
+        unfit = misfit(resource, ("the manager",))
+        if unfit:
+            raise TypeError(f"resource is called with the manager alone, and `{name_of(resource)}` takes {unfit}")
+        return
+    check_function("resource", resource, ())
+    if callable(resource) and inspect.isgeneratorfunction(function_of(resource)):
+        raise TypeError(
+            f"resource must give a context manager, and `{name_of(resource)}` is a generator function: "
+            "decorate it with @refcounted_resource"
+        )
 
 
 class IdentitySet(Set[T_co], Generic[T_co]):
-    """A set of objects that are told apart by identity, so that they need not be hashable.
-
-    Args:
-        members: The objects, each under its `id`.
-    """
+    """A set of objects, each under its `id`: they are told apart by identity, and need not be hashable."""
 
     __slots__ = ("_members",)
 
@@ -63,7 +314,7 @@ class IdentitySet(Set[T_co], Generic[T_co]):
 
 
 @public
-class Demand(IdentitySet[T_co], Generic[T_co, V_co]):
+class Demand(IdentitySet[T_co], Generic[T_co, W_co]):
     """The managed instances that need something of their manager: a live, read-only set, told apart by identity.
 
     It is what a `demand` is on an `InstanceManager`. False when nobody demands. Looking at it never waits, so what was
@@ -84,7 +335,7 @@ class Demand(IdentitySet[T_co], Generic[T_co, V_co]):
 
     __slots__ = ("_leases", "_name")
 
-    _leases: DemandLeases[T_co, V_co] | None
+    _leases: DemandLeases[T_co, W_co] | None
     _name: str
 
     def __init__(self, made_by_a_manager: Never, /) -> None:
@@ -99,14 +350,13 @@ class Demand(IdentitySet[T_co], Generic[T_co, V_co]):
         return len(self)
 
     @property
-    def value(self) -> V_co:
+    def value(self) -> W_co:
         """The value of the demand's resource; None for a demand that has no resource.
 
         Raises:
             ReleasedError: Nobody demands, so the resource is not held.
 
         Example:
-            >>> from refcount import InstanceManager, SharedResource, demand
             >>> class Worker:
             ...     needs_gpu = True
             >>> class Manager(InstanceManager[Worker]):
@@ -132,256 +382,10 @@ class Demand(IdentitySet[T_co], Generic[T_co, V_co]):
 
 
 def new_demand(name: str, members: dict[int, T], leases: DemandLeases[T, V] | None) -> Demand[T, V]:
-    """Make a `Demand`, which users do not.
-
-    Args:
-        name: Names it in errors.
-        members: The instances that demand, each under its `id`.
-        leases: Those of its members, if anything is done meanwhile.
-    """
+    """Make a `Demand`, which users do not; `leases` are those of its members, if anything is done meanwhile."""
     demand: Demand[T, V] = _new(Demand)
     demand._members, demand._name, demand._leases = members, name, leases
     return demand
 
 
 _new: Callable[[type[Any]], Any] = object.__new__
-
-
-class DemandHooks(Generic[T, V]):
-    """What is done while instances demand: the resource is open, `acquire` has run, and `release` will.
-
-    `run` is the opener of a shared resource, which sees to it that one run follows the other.
-
-    Args:
-        declaration: What is to be done.
-        manager: The manager. It keeps the hooks, which must not keep it.
-        leases: The leases on that shared resource. They must not be kept either.
-
-    Attributes:
-        held: The value of the demand's resource, while that is open.
-        open: Whether instances that come now demand at once: the resource is open, and `release` has not begun.
-        thread: The thread that runs a hook, or opens or closes the resource.
-    """
-
-    def __init__(self, declaration: Declaration[T, V], manager: ref[object], leases: ref[DemandLeases[T, V]]) -> None:
-        self.held: tuple[V] | None = None
-        self.open = False
-        self.thread: int | None = None
-        self._begun = False
-        self._declaration = declaration
-        self._leases = leases
-        self._manager = manager
-        self._owes_release = False
-        self._resource: SharedResource[V] | None = None
-        if _is_shared(declaration.opener):
-            self._resource = declaration.opener
-        elif declaration.opener is not None:
-            # A lease can be released twice, as after an interrupt, and tells the resource of no error of a hook.
-            self._resource = SharedResource(declaration.opener, name=declaration.name)
-
-    @contextmanager
-    def run(self) -> Generator[V]:
-        """Open the resource and run `acquire`; after the yield run `release` and close the resource."""
-        lease, lost = self._lease(), False
-        try:
-            yield from self._begin(lease)  # CPython delivers no signal where this goes on, as it does after `yield`
-        except GeneratorExit:
-            lost = True  # the garbage collector has found it with its manager, and so it has the lease
-        finally:
-            if not lost:
-                try:
-                    self._end(lease)
-                except BaseException:
-                    self._end(lease)  # an interrupt may have cut it short; what is done is not done again
-                    raise
-
-    def _lease(self) -> Lease[V] | None:
-        """Return a lease of the demand's resource, not held yet, if it has one."""
-        member, manager = self._declaration.member, self._manager()
-        if member is None or manager is None:
-            return None if self._resource is None else self._resource()
-        lease: object = member.on(manager)()
-        if not is_lease(lease):
-            raise TypeError(f"the resource of {self._declaration.name} gave no lease, but {short(lease)}")
-        return lease
-
-    def _begin(self, lease: Lease[V] | None) -> tuple[V]:
-        nothing: tuple[Any] = (None,)  # what a demand without a resource holds
-        self._begun = False
-        self.thread = get_ident()
-        self.held = held = nothing if lease is None else (lease.__enter__(),)
-        self.open = True
-        leases, manager, acquire = self._leases(), self._manager(), self._declaration.acquire
-        if leases is not None:
-            leases.welcome()
-        if acquire is not None and manager is not None:
-            acquire(manager)
-        self._begun = self._owes_release = True
-        self.thread = None
-        return held
-
-    def _end(self, lease: Lease[V] | None) -> None:
-        self.open = False
-        try:
-            self.thread = get_ident()
-            leases, manager, release = self._leases(), self._manager(), self._declaration.release
-            if leases is not None and not self._begun:
-                leases.dismiss()
-            if self._owes_release:
-                self._owes_release = False
-                if release is not None and manager is not None:  # else it is gone, and none of its hooks can run
-                    release(manager)
-        finally:
-            self.held = None
-            try:
-                if lease is not None:
-                    lease.release()
-            finally:
-                self.thread = None
-
-
-class DemandLeases(Generic[T, V]):
-    """The leases that instances hold on the hooks of a demand.
-
-    Who is the first and who the last, who waits while a hook runs, and what becomes of one that fails: all that is the
-    business of the shared resource that they are leases on.
-
-    Args:
-        declaration: What the demand says.
-        manager: The manager, which keeps the leases.
-        members: The instances that demand, each under its `id`.
-    """
-
-    def __init__(self, declaration: Declaration[T, V], manager: object, members: dict[int, T]) -> None:
-        self._declaration = declaration
-        self._manager = ref(manager)
-        self._members = members
-        self._set_up()
-
-    def _set_up(self) -> None:
-        self._guests: dict[int, tuple[int, T]] = {}  # who came inside a hook, with the thread that runs it
-        self._joining: dict[int, T] = {}  # who is about to demand
-        self._leases: dict[int, Lease[V]] = {}
-        declaration = self._declaration
-        told = declaration.changed
-        self._changes: Changes[T] | None = None if told is None else Changes(told, self._manager)
-        self._hooks: DemandHooks[T, V] = DemandHooks(declaration, self._manager, ref(self))
-        if declaration.member is None:
-            self._resource = SharedResource(self._hooks.run, name=declaration.name)
-        else:  # what it holds may refer to the manager, which is to be found lost all the same
-            self._resource = new_resource(LivesOfOpener(self._hooks.run, declaration.name), declaration.name, Options())
-
-    def __del__(self) -> None:
-        # The manager is gone. Runs inside the garbage collector, so look, queue, and nothing else.
-        leases = [lease for lease in vars(self).get("_leases", {}).values() if lease.held]  # `__init__` may have failed
-        if leases:
-            clocks.thread.lost(partial(_give_back, leases, self._declaration))
-
-    @property
-    def held(self) -> tuple[V] | None:
-        """The value of the demand's resource, while that is open."""
-        return self._hooks.held
-
-    def put(self, instance: T, demanding: bool) -> None:
-        """Let `instance` demand or not; when that is so already, nothing happens, without waiting for others.
-
-        Raises:
-            Exception: What a hook or the resource raised. `instance` does not demand then.
-        """
-        try:
-            if demanding:
-                self._join(instance)
-            else:
-                self._leave(instance)
-        except Exception as error:
-            self._declaration.note(error, instance)
-            raise
-
-    def welcome(self) -> None:
-        """Let those demand who wait for the resource, which is open now: `acquire` finds them among the members."""
-        self._members.update(self._joining)
-
-    def dismiss(self) -> None:
-        """Let nobody demand after a failed start, nor those who came inside its hooks."""
-        self._members.clear()
-        for key, (thread, _) in self._guests.copy().items():
-            if thread == get_ident():
-                self._guests.pop(key, None)
-                self._joining.pop(key, None)
-
-    def guests(self) -> list[T]:
-        """Return who came inside a hook that this thread has run. They get their leases when they are put once more."""
-        if not self._guests or self._hooks.thread == get_ident():  # none, or the hook still runs
-            return []
-        return [guest for thread, guest in self._guests.copy().values() if thread in (get_ident(), ANY_THREAD)]
-
-    def reset_after_fork(self) -> None:
-        """Begin anew in a forked child: the leases are the parent's, and whoever comes next brings the others along."""
-        self._set_up()
-        self._guests.update({key: (ANY_THREAD, member) for key, member in self._members.items()})
-
-    def _join(self, instance: T) -> None:
-        key, hooks, joining = id(instance), self._hooks, self._joining
-        lease = self._leases.get(key)
-        if lease is not None and lease.held:
-            return
-        if hooks.thread == get_ident():  # it waits until the hook that this thread runs is over
-            (self._members if hooks.open else joining)[key] = instance
-            self._guests[key] = get_ident(), instance
-            return
-        self._leases[key] = lease = self._resource()  # before it is entered, so that no interrupt loses it
-        joining[key] = instance
-        try:
-            lease.__enter__()
-            self._members[key] = instance
-            self._guests.pop(key, None)
-            if self._changes is not None:
-                self._tell(self._changes, instance, True)
-        except BaseException:
-            try:
-                self._leave(instance)
-            except Exception as error:
-                report(error, f"undoing a change of {self._declaration.name}")
-            raise
-        finally:
-            joining.pop(key, None)
-
-    def _leave(self, instance: T) -> None:
-        key = id(instance)
-        for table in (self._members, self._joining, self._guests):
-            table.pop(key, None)
-        try:
-            if self._changes is not None:
-                self._tell(self._changes, instance, False)
-        finally:
-            lease = self._leases.get(key)
-            if lease is not None:
-                try:
-                    lease.release()
-                finally:
-                    if not lease.held:
-                        self._leases.pop(key, None)
-
-    def _tell(self, changes: Changes[T], instance: T, demanding: bool) -> None:
-        """Tell the `changed` hook; those whom it has refused to have added itself demand no more."""
-        errors, refused = changes.tell(instance, demanding)
-        for guest in refused:
-            try:
-                self._leave(guest)
-            except BaseException as error:
-                errors.append(error)
-        raise_worst(errors, f"the changed hook of {self._declaration.name}")
-
-
-def _give_back(leases: list[Lease[Any]], declaration: Declaration[Any, Any]) -> None:
-    """Release what was held for a manager that is gone."""
-    for lease in leases:
-        lease.release()
-    if _is_shared(declaration.opener):
-        lost = f"a lease of {declaration.opener.name} was never released"
-        why = f"{declaration.name} was demanded when its manager was lost"
-        warnings.warn(f"{lost}: {why}", ResourceWarning, stacklevel=1)
-
-
-def _is_shared(resource: object) -> TypeGuard[SharedResource[Any]]:
-    return isinstance(resource, SharedResource)

@@ -93,7 +93,6 @@ class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
 
         Example:
             >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
             >>> @refcounted_resource
             ... def camera(index: int) -> Generator[str]:
             ...     yield f"camera {index}"
@@ -115,7 +114,6 @@ class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
 
         Example:
             >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
             >>> @refcounted_resource
             ... def camera(index: int) -> Generator[str]:
             ...     yield f"camera {index}"
@@ -132,7 +130,6 @@ class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
 
         Example:
             >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
             >>> @refcounted_resource
             ... def camera(index: int) -> Generator[str]:
             ...     yield f"camera {index}"
@@ -151,7 +148,6 @@ class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
 
         Example:
             >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
             >>> @refcounted_resource(linger=10.0)
             ... def camera(index: int) -> Generator[str]:
             ...     yield f"camera {index}"
@@ -173,7 +169,6 @@ class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
 
         Example:
             >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
             >>> @refcounted_resource
             ... def token(name: str) -> Generator[object]:
             ...     yield object()
@@ -190,7 +185,6 @@ class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
 
         Example:
             >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
             >>> @refcounted_resource
             ... def mount(point: str) -> Generator[str]:
             ...     yield point
@@ -220,7 +214,6 @@ class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
 
         Example:
             >>> from collections.abc import Generator
-            >>> from refcount import refcounted_resource
             >>> @refcounted_resource
             ... def camera(index: int) -> Generator[str]:
             ...     yield f"camera {index}"

@@ -1,10 +1,11 @@
-"""`tracked`: an attribute whose changes are noticed by those who watch the instance."""
+"""`tracked`: an attribute whose changes are noticed by those who watch the instance; and what tells by an attribute."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from functools import partial
+from collections.abc import Callable
+from functools import cached_property, partial, partialmethod
 from typing import Generic, Never, Protocol, Self, TypeVar, get_origin, overload
 from weakref import ref
 
@@ -197,3 +198,45 @@ def _tell(instance: object) -> None:
             except BaseException as error:
                 errors.append(error)
         raise_worst(errors, "a manager of an instance of which a tracked attribute was changed")
+
+
+# What tells by an attribute whether an instance demands
+
+WHO = "what tells whether an instance demands"
+"""What a name of an attribute is to the user, and a predicate."""
+
+MISSING = object()
+FAILING = property, cached_property
+"""What raises an `AttributeError` of its own making, where others have no attribute."""
+
+
+def needs_attribute(name: str) -> Callable[[object], bool]:
+    """Return what tells whether an instance has an attribute of that name, and it is true."""
+    if not name.isidentifier():
+        raise ValueError(f"{WHO} must be the name of an attribute, not {name!r}")
+
+    def needs(instance: object) -> bool:
+        value: object = getattr(instance, name, MISSING)
+        if value is MISSING:
+            # Of what computes it, the error is wanted that it has hidden.
+            return isinstance(getattr(type(instance), name, None), FAILING) and bool(getattr(instance, name))
+        if isinstance(value, tracked):
+            cls = type(instance)
+            raise TypeError(
+                f"{value!r} of {cls.__qualname__} is no value, but the default of a field: {how_to_track(cls)}"
+            )
+        if callable(value) and name not in getattr(instance, "__dict__", ()):
+            refuse_method(type(instance), name)
+        return bool(value)
+
+    return needs
+
+
+def refuse_method(cls: type, name: str) -> None:
+    """Raise `TypeError` if what a class has under a name is a method."""
+    found = inspect.getattr_static(cls, name, None)
+    if isinstance(found, classmethod | partialmethod) or (inspect.isroutine(found) and callable(found)):
+        raise TypeError(
+            f"{cls.__qualname__}.{name} is a method, which would always be true: "
+            f"write `demand(lambda instance: instance.{name}())`"
+        )

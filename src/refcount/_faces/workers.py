@@ -77,7 +77,6 @@ class StoppableThread(threading.Thread):
 
         Example:
             >>> import threading
-            >>> from refcount import StoppableThread
             >>> thread = StoppableThread(threading.Event.wait)
             >>> thread.start()
             >>> thread.is_alive()
@@ -96,7 +95,6 @@ class StoppableThread(threading.Thread):
         """Call the target with `stopping`; override it to do something else.
 
         Example:
-            >>> from refcount import StoppableThread
             >>> class Ticker(StoppableThread):
             ...     def run(self) -> None:
             ...         while not self.stopping.wait(0.01):
@@ -127,7 +125,6 @@ class StoppableThread(threading.Thread):
 
         Example:
             >>> import threading
-            >>> from refcount import StoppableThread
             >>> thread = StoppableThread(threading.Event.wait)
             >>> thread.start()
             >>> thread.stop(timeout=1.0)
@@ -227,7 +224,6 @@ class WorkerGroup(PoolResource["WorkerGroup"]):
 
         Example:
             >>> import threading
-            >>> from refcount import WorkerGroup
             >>> WorkerGroup(threading.Event.wait).threads
             0
         """
