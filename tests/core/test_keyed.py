@@ -24,11 +24,11 @@ from refcount import (
     State,
     refcounted_resource,
 )
-from refcount._core.capacity import Capacity, Limits, Slot
+from refcount._core.capacity import Capacity, Slot
 from refcount._core.clock import LITTER, THREAD_NAME, Schedule, clocks
 from refcount._core.family import Family, Member
 from refcount._core.generation import Generation
-from refcount._core.openers import LivesOfOpener, Opener, Options
+from refcount._core.openers import Limits, LivesOfOpener, Opener, Options
 from refcount._core.room import Room
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import Every, Interruptions
@@ -1362,7 +1362,7 @@ FORK = """
 import os, threading
 from functools import partial
 from refcount._core.family import Family
-from refcount._core.capacity import Limits
+from refcount._core.openers import Limits
 from refcount._core.openers import Options
 
 log = []

@@ -21,9 +21,8 @@ from hypothesis.stateful import (
 )
 
 from refcount import CapacityError, ClosedError, Lease, SharedResource, State
-from refcount._core.capacity import Limits
 from refcount._core.family import Family
-from refcount._core.openers import Options
+from refcount._core.openers import Limits, Options
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import Every
 

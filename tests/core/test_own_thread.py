@@ -17,9 +17,8 @@ from functools import partial
 import pytest
 
 from refcount import Lease, ReentrantError, SharedResource, State, refcounted_resource
-from refcount._core.capacity import Limits
 from refcount._core.family import Family
-from refcount._core.openers import Options, lives_of_hooks
+from refcount._core.openers import Limits, Options, lives_of_hooks
 from refcount._core.parking import Parker
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import Every, Interruptions

@@ -1,4 +1,4 @@
-"""`Capacity`: how much of a family may be up, as `Limits` say; `Slot`: what each resource asks before it starts.
+"""`Capacity`: how much of a family may be up at once; `Slot`: what each of its resources asks before it starts.
 
 The threads' side of `room`, which has the facts and decides; `evictions` says who is stopped to make room. A thread
 that has to wait does what the room asks of it: it looks which keys linger, stops some of them in place of their timer,
@@ -30,7 +30,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Generic, Literal, SupportsFloat, SupportsIndex, TypeVar
@@ -42,7 +41,6 @@ from refcount._core.parking import callers_of
 from refcount._core.registry import registry
 from refcount._core.room import Room, Step
 from refcount._errors import CapacityError, ClosedError, ReentrantError
-from refcount._support.checks import check_amount, check_integer
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -53,37 +51,6 @@ R = TypeVar("R")
 
 FEW = 8
 """How many keys are looked at first to find one that does not wait for this thread; mostly one of them is enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of a family may be up at once.
-
-    Args:
-        capacity: How many keys may be not idle at once, 1 or more, or how much they may weigh together; None for any.
-        when_full: Whether a newcomer waits or gets `CapacityError` when those in use leave no room.
-        weighed: Whether the keys have weights, so that the capacity need not be a whole number.
-
-    Raises:
-        TypeError: The capacity is no number, or no integer though nothing is weighed.
-        ValueError: One of them has no meaning, or no effect without a capacity.
-    """
-
-    capacity: float | None = None
-    when_full: Literal["wait", "raise"] = "wait"
-    weighed: bool = False
-
-    def __post_init__(self) -> None:
-        if self.when_full not in ("wait", "raise"):
-            raise ValueError(f"when_full must be 'wait' or 'raise', not {self.when_full!r}")
-        if self.capacity is None:
-            for option, given in (("weight", self.weighed), ("when_full", self.when_full != "wait")):
-                if given:
-                    raise ValueError(f"{option} has no effect without capacity: give both, or neither")
-        elif self.weighed:
-            check_amount("capacity", self.capacity)
-        else:
-            check_integer("capacity", self.capacity, least=1)
 
 
 class Capacity(Generic[G]):

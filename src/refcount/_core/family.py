@@ -22,9 +22,9 @@ from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import ReferenceType, ref
 
-from refcount._core.capacity import Capacity, Limits, Slot
+from refcount._core.capacity import Capacity, Slot
 from refcount._core.generation import Generation
-from refcount._core.openers import Options
+from refcount._core.openers import Limits, Options
 from refcount._core.parking import deadline_after
 from refcount._core.registry import registry
 from refcount._core.shared import SharedResource

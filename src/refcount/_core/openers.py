@@ -3,6 +3,8 @@
 Whatever starts a resource is made into a `Life`: a generator that has run up to its only `yield` when the resource is
 up, and to its end when it has stopped. The generator is the memory of what has been done, fresh, suspended or over,
 and the interpreter's own: no interrupt falls between a hook and the note that it has run, as with a flag of ours.
+
+`Options` are what is said of what an opener opens, `Limits` of how many of them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeAlias, TypeVar, cast
 
 from refcount._core.clock import clocks
-from refcount._support.checks import check_function, check_seconds
+from refcount._support.checks import check_amount, check_function, check_integer, check_seconds
 from refcount._support.naming import Name, short, text_of
 from refcount._support.reporting import report
 
@@ -245,3 +247,34 @@ class Options(Generic[T]):
             )
         if self.at_exit not in ("stop", "leave"):
             raise ValueError(f"at_exit must be 'stop' or 'leave', not {self.at_exit!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a family may be up at once.
+
+    Args:
+        capacity: How many keys may be not idle at once, 1 or more, or how much they may weigh together; None for any.
+        when_full: Whether a newcomer waits or gets `CapacityError` when those in use leave no room.
+        weighed: Whether the keys have weights, so that the capacity need not be a whole number.
+
+    Raises:
+        TypeError: The capacity is no number, or no integer though nothing is weighed.
+        ValueError: One of them has no meaning, or no effect without a capacity.
+    """
+
+    capacity: float | None = None
+    when_full: Literal["wait", "raise"] = "wait"
+    weighed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.when_full not in ("wait", "raise"):
+            raise ValueError(f"when_full must be 'wait' or 'raise', not {self.when_full!r}")
+        if self.capacity is None:
+            for option, given in (("weight", self.weighed), ("when_full", self.when_full != "wait")):
+                if given:
+                    raise ValueError(f"{option} has no effect without capacity: give both, or neither")
+        elif self.weighed:
+            check_amount("capacity", self.capacity)
+        else:
+            check_integer("capacity", self.capacity, least=1)

@@ -16,8 +16,7 @@ from inspect import Parameter, Signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, overload
 
-from refcount._core.capacity import Limits
-from refcount._core.openers import Options
+from refcount._core.openers import Limits, Options
 from refcount._support.checks import (
     check_callable,
     check_function,

@@ -7,7 +7,7 @@ run on to stop it; so a lease on it keeps the instance, and one that the instanc
 # A class method is a method as well, so that mypy sees two overloads overlap where one is made for them.
 # mypy: disable-error-code="overload-overlap"
 # pyright: reportPrivateUsage=false
-# As in `calls`: whether a resource is closed is looked at where it is stored.
+# As in `functions`: whether a resource is closed is looked at where it is stored.
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Never, ParamSpec, S
 
 from refcount._core.lease import Lease
 from refcount._faces.arguments import Arguments
-from refcount._faces.calls import Calls, calls_of
 from refcount._faces.decorators import Source, Terms, check_source, signature_of, takes_terms, terms_of
+from refcount._faces.functions import Calls, calls_of
 from refcount._faces.resource_function import ResourceFunction, Shared
 from refcount._support.checks import function_of
 from refcount._support.naming import name_of, plain_name, public, short

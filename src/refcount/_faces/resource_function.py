@@ -16,7 +16,7 @@ from refcount._support.naming import public
 from refcount._support.wrapping import Decorated
 
 if TYPE_CHECKING:
-    from refcount._faces.calls import Calls
+    from refcount._faces.functions import Calls
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
