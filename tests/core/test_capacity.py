@@ -190,7 +190,7 @@ class Family:
     @property
     def facts(self) -> dict[str, Any]:
         """What the room knows; nothing public shows it."""
-        return vars(self.capacity._room)  # pyright: ignore[reportPrivateUsage]
+        return vars(self.capacity.room)
 
     @property
     def lock(self) -> threading.RLock:

@@ -160,7 +160,7 @@ def room_of(cameras: Cameras | Family[Thing]) -> dict[str, Any]:
     """Return what is known of the room in the family; nothing public shows it."""
     family = cameras.family if isinstance(cameras, Cameras) else cameras
     capacity: Any = vars(Family)["_capacity"].__get__(family)
-    room: object = capacity._room
+    room: object = capacity.room
     return vars(room)
 
 
@@ -1379,7 +1379,7 @@ family = Family("camera", Options(), Limits(1))
 held = of(0).acquire()
 waiter = threading.Thread(target=lambda: of(1).acquire().release())
 waiter.start()
-while not family._capacity._room._queue:
+while not family._capacity.room._queue:
     pass
 if child := os.fork():
     _, status = os.waitpid(child, 0)

@@ -60,19 +60,23 @@ class Capacity(Generic[G]):
         family: Names the family in errors.
         limit: How much its keys may weigh together that are not idle.
         when_full: Whether a newcomer waits or gets `CapacityError` when all are in use.
+
+    Attributes:
+        owned: Says whether this thread is in the middle of a step.
+        room: Has the facts, and decides.
     """
 
     def __init__(self, family: str, limit: float, when_full: Literal["wait", "raise"] = "wait") -> None:
         self.family = family
         self.limit = limit
         self._patient = when_full == "wait"
-        self._room: Room[G] = Room(limit, patient=self._patient)
+        self.room: Room[G] = Room(limit, patient=self._patient)
         self._renew_lock()
 
     def _renew_lock(self) -> None:
         self._lock = threading.RLock()
         # Private, but what `threading.Condition` asks too; from the type's dict, since its stub does not show it.
-        self._owned: Callable[[], bool] = vars(type(self._lock))["_is_owned"].__get__(self._lock)
+        self.owned: Callable[[], bool] = vars(type(self._lock))["_is_owned"].__get__(self._lock)
 
     def slot(self, weight: float = 1) -> Slot[G]:
         """Return a new slot, for one resource.
@@ -88,62 +92,37 @@ class Capacity(Generic[G]):
 
     def close(self) -> None:
         """Let nobody in any more; those who wait get `ClosedError`."""
-        self._do(self._room.close)
+        self.do(self.room.close)
 
     def reset_after_fork(self) -> None:
         """Begin anew in a forked child, where nothing runs and nobody waits."""
         self._renew_lock()
         registry.stepping.clear()
-        self._room.reset()
+        self.room.reset()
 
     # What slots do
 
     def enter(self, slot: Slot[G], generation: G, by: int, deadline: float | None) -> None:
         """See `Slot.enter`."""
-        if self._owned():
+        if self.owned():
             raise ReentrantError(f"{slot.name} cannot start in a finalizer in the middle of a step of {self.family}")
         ticket = id(generation)
-        if self._step(lambda: self._room.admit(slot, ticket)):
+        if self._step(lambda: self.room.admit(slot, ticket)):
             return
         place = Place(slot, ticket, callers_of(by), for_ever=self._patient and deadline is None)
         try:
             self._wait(slot, place, deadline)
         except BaseException:
-            self._do(partial(self._room.retire, place))  # at once; if an interrupt keeps it from that, `leave` does it
+            self.do(partial(self.room.retire, place))  # at once; if an interrupt keeps it from that, `leave` does it
             raise
 
-    def leave(self, slot: Slot[G], generation: G) -> None:
-        """See `Slot.leave`."""
-        self._do(lambda: self._room.leave(slot, id(generation)))
-
-    def lingers(self, slot: Slot[G], generation: G) -> None:
-        """See `Slot.lingers`."""
-        if self._owned():
-            clocks.thread.lost(partial(self.lingers, slot, generation))
-            return
-        try:
-            self._tell(slot, generation)
-        except BaseException:
-            self._tell(slot, generation)
-            raise
-
-    def _tell(self, slot: Slot[G], generation: G) -> None:
-        driver = slot.driver()
-        left = None if driver is None else driver.resting_since(generation)
-        if left is not None:
-            self._do(partial(self._room.rests, slot, id(generation), left, ref(generation)))
-
-    def refuse(self, slot: Slot[G]) -> None:
-        """See `Slot.refuse`."""
-        self._do(partial(self._room.refuse, slot))
-
-    def _do(self, step: Callable[[], None]) -> None:
+    def do(self, step: Callable[[], None]) -> None:
         """Run a step that gives something back or tells of something; an interrupt does not lose it.
 
         A finalizer that comes in the middle of another step leaves it to the timer thread.
         """
-        if self._owned():
-            clocks.thread.lost(partial(self._do, step))
+        if self.owned():
+            clocks.thread.lost(partial(self.do, step))
             return
         try:
             self._step(step)
@@ -168,7 +147,7 @@ class Capacity(Generic[G]):
         """Do what is to be done until the generation at `place` is inside."""
         while True:
             hurried = deadline is not None and monotonic() >= deadline
-            step = self._step(partial(self._room.advance, place, hurried=hurried))
+            step = self._step(partial(self.room.advance, place, hurried=hurried))
             if step is Step.GO:
                 return
             if step is Step.LOOK:
@@ -188,7 +167,7 @@ class Capacity(Generic[G]):
     def _look(self, place: Place[G]) -> None:
         """See since when those linger that were taken from the heap."""
         seen = [(idle, _resting_since(idle)) for idle in place.unseen]
-        self._step(partial(self._room.sort_out, place, seen))
+        self._step(partial(self.room.sort_out, place, seen))
 
     def _stop_next(self, place: Place[G]) -> None:
         """Stop the next victim, if it still lingers."""
@@ -196,18 +175,18 @@ class Capacity(Generic[G]):
             driver, generation = idle.key.driver(), idle.generation()
             if driver is not None and generation is not None:
                 driver.evict(generation)
-        self._step(partial(self._room.stopped, place))
+        self._step(partial(self.room.stopped, place))
 
     def _refuse_to_wait_for_itself(self, slot: Slot[G], place: Place[G]) -> None:
         """Raise `ReentrantError` if this thread would wait for itself; it may enter at once instead."""
         own: dict[Key[G], bool] = {}
         most = FEW
         while True:
-            fine, unknown, whole = self._step(partial(self._room.could_enter, place, own, most))
+            fine, unknown, whole = self._step(partial(self.room.could_enter, place, own, most))
             if fine:
                 return
             for key in unknown:
-                own[key] = _works_here(key) or key in self._room.nearest(place) or place.is_inside(key)
+                own[key] = _works_here(key) or key in self.room.nearest(place) or place.is_inside(key)
             if not unknown and whole:
                 raise self._would_wait_for_itself(slot, place, [key for key in own if own[key]])
             if not unknown:
@@ -218,12 +197,12 @@ class Capacity(Generic[G]):
         if step is Step.FULL:
             return CapacityError(f"{slot.name} cannot start: {self._full(slot)}")
         if step is Step.NESTED:
-            return self._would_wait_for_itself(slot, place, self._room.nearest(place))
+            return self._would_wait_for_itself(slot, place, self.room.nearest(place))
         return ClosedError(f"{slot.name if slot.refused else self.family} is closed")
 
     def _would_wait_for_itself(self, slot: Slot[G], place: Place[G], own: list[Key[G]]) -> ReentrantError:
         """Return the error of a thread that would wait for a key of its own."""
-        nearest = self._room.nearest(place)  # their drivers say that it works there, since it has claimed their starts
+        nearest = self.room.nearest(place)  # their drivers say that it works there, since it has claimed their starts
         hooks = [key for key in own if key not in nearest and _works_here(key)]
         held = [key for key in own if place.is_inside(key)]
         where = "inside a hook of" if hooks else "inside a with-block of" if held else "inside what makes room for"
@@ -279,15 +258,28 @@ class Slot(Key[G]):
 
     def leave(self, generation: G) -> None:
         """Take `generation` for gone: it has stopped or failed, waits no more, or was given up. May be repeated."""
-        self._capacity.leave(self, generation)
+        self._capacity.do(lambda: self._capacity.room.leave(self, id(generation)))
 
     def lingers(self, generation: G) -> None:
         """Take note that `generation` has begun to linger, so that it may be stopped for others; outside every lock."""
-        self._capacity.lingers(self, generation)
+        if self._capacity.owned():
+            clocks.thread.lost(partial(self.lingers, generation))
+            return
+        try:
+            self._tell(generation)
+        except BaseException:
+            self._tell(generation)
+            raise
+
+    def _tell(self, generation: G) -> None:
+        driver = self.driver()
+        left = None if driver is None else driver.resting_since(generation)
+        if left is not None:
+            self._capacity.do(partial(self._capacity.room.rests, self, id(generation), left, ref(generation)))
 
     def refuse(self) -> None:
         """Let nobody wait for this resource any more: it was closed by force."""
-        self._capacity.refuse(self)
+        self._capacity.do(partial(self._capacity.room.refuse, self))
 
 
 def exact_weight(weight: object) -> int | Fraction:

@@ -144,18 +144,7 @@ class Family(Generic[T]):
     def close(self, timeout: float | None = None, *, force: bool = False) -> None:
         """Refuse newcomers for good, wait for all holders to leave, and see everything stopped.
 
-        Harmless when called again. Starts in flight are finished for the consumers who wait on them; those who wait for
-        a slot get `ClosedError`.
-
-        Args:
-            timeout: How many seconds to wait for all of it.
-            force: Stop under the holders.
-
-        Raises:
-            TimeoutError: Something was still held, or had not stopped, after `timeout` seconds.
-            ReentrantError: Called inside a hook of one of the resources.
-            Exception: What the one stop raised that this call made and that failed.
-            ExceptionGroup: Several of these.
+        `ResourceFunction.close` says the rest.
         """
         deadline = deadline_after(timeout)
         for member in self._known():

@@ -93,17 +93,9 @@ class Calls(Family[T]):
         return member._new_lease(member)
 
     def resource(self, args: Args, kwargs: Kwargs, instance: object = None) -> Member[T]:
-        """Return the resource of a call, which is made if there is none.
+        """Return the resource of a call, which is made if there is none; of a method, it is called on `instance`.
 
-        Args:
-            args: By position.
-            kwargs: By keyword.
-            instance: What the method is called on.
-
-        Raises:
-            TypeError: The function takes no such arguments, or one of them is not hashable.
-            ValueError: They weigh more than the capacity.
-            ClosedError: It was closed.
+        `ResourceFunction.resource` says what it raises.
         """
         arguments = self._arguments
         key = arguments.key(args, kwargs)
@@ -187,15 +179,7 @@ def calls_of(arguments: Arguments, terms: Terms[Any]) -> type[Calls[Any]]:
 
 
 class Call(Generic[T]):
-    """One call: the opener of the resource that it is for, and what that is called.
-
-    Args:
-        source: What is decorated.
-        arguments: Those of the source.
-        args: By position.
-        kwargs: By keyword.
-        key: What they lead to.
-    """
+    """One call: the opener of the resource that it is for, and what that is called."""
 
     __slots__ = ("_args", "_arguments", "_key", "_kwargs", "_source")
 
