@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 from weakref import ref
 
 from refcount._core.parking import Parker
+from refcount._support.weak import NOBODY
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -69,10 +70,6 @@ class Driver(Protocol[G_contra]):
         ...
 
 
-def _nobody() -> None:
-    """Stand for the driver of a key that has none yet."""
-
-
 class Key(Generic[G]):
     """One resource of a bounded family.
 
@@ -90,7 +87,7 @@ class Key(Generic[G]):
     __slots__ = ("count", "driver", "entered", "evicted_for", "idle", "places", "refused", "weight")
 
     def __init__(self, weight: int | Fraction) -> None:
-        self.driver: Callable[[], Driver[G] | None] = _nobody
+        self.driver: Callable[[], Driver[G] | None] = NOBODY
         self.weight = weight
         self.refused = False
         self.entered: dict[int, list[int]] = {}

@@ -16,7 +16,7 @@ under which nothing else ever runs, no `__eq__` of a key and no finalizer.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from operator import methodcaller
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -37,6 +37,7 @@ from refcount._support.weak import NOBODY, WeakValue
 if TYPE_CHECKING:
     from refcount._core.openers import Life
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -153,7 +154,7 @@ class Family(Generic[T]):
         if self._capacity is not None:
             self._capacity.close()
         members = self._known()
-        errors = _shut_all(members, force)
+        errors = self._each(members, lambda member: member._shut(force=force))[1]
         late = ", ".join(member.name for member in members if not member._wait_quiet(deadline))
         if late:
             errors.append(TimeoutError(f"{self.name} was still running after {check_timeout(timeout)} s: {late}"))
@@ -194,6 +195,17 @@ class Family(Generic[T]):
             if place.successor is before:
                 place.successor = successor
 
+    def _each(self, members: Iterable[Member[T]], act: Callable[[Member[T]], R]) -> tuple[list[R], list[Exception]]:
+        """Do something with each member, whichever raises; return what came of it, and what was raised."""
+        results: list[R] = []
+        errors: list[Exception] = []
+        for member in members:
+            try:
+                results.append(act(member))
+            except Exception as error:
+                errors.append(error)
+        return results, errors
+
     def _known(self) -> list[Member[T]]:
         """Return the members that are alive."""
         places = [*self.members.copy().values()]
@@ -217,17 +229,6 @@ def _slot(capacity: Capacity[Generation[object]], name: Name, weight: float) -> 
         return capacity.slot(weight)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{text_of(name)} cannot be: {error}") from None
-
-
-def _shut_all(members: list[Member[T]], force: bool) -> list[Exception]:
-    """Close them without waiting, and return what their stops raised."""
-    errors: list[Exception] = []
-    for member in members:
-        try:
-            member._shut(force=force)
-        except Exception as error:
-            errors.append(error)
-    return errors
 
 
 class _Lock:

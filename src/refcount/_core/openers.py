@@ -10,7 +10,7 @@ and the interpreter's own: no interrupt falls between a hook and the note that i
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from threading import get_ident
@@ -197,12 +197,7 @@ def _discard(thing: T, stop: Callable[[T], object] | None, name: Name) -> None:
             report(error, f"the stop of {text_of(name)}, whose start has failed")
 
 
-@contextmanager
-def _probe() -> Generator[None, None, None]:
-    yield
-
-
-_GENERATOR_MANAGER: type[object] = type(_probe())
+_GENERATOR_MANAGER: type[object] = type(contextmanager(_entered)(nullcontext()))
 
 OUR_CODE: set[CodeType] = {_entered.__code__, _made.__code__}
 """The code of the generators that are ours, and no user's: what they raise was raised by what they call."""

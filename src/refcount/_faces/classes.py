@@ -19,7 +19,7 @@ from refcount._errors import RefcountError
 from refcount._faces.decorators import SupportsEnter
 from refcount._support.checks import check_function
 from refcount._support.naming import named, plain_name, public
-from refcount._support.weak import PerInstance
+from refcount._support.weak import NOBODY, PerInstance
 
 if TYPE_CHECKING:
     from refcount._core.openers import Life
@@ -63,7 +63,7 @@ class Entries(Generic[T]):
 
     def __init__(self, make: Callable[[], SharedResource[T]]) -> None:
         self._make = make
-        self._weak: Callable[[], SharedResource[T] | None] = _nothing
+        self._weak: Callable[[], SharedResource[T] | None] = NOBODY
         self._entered: dict[Lease[T], object] = {}
         self.kept: SharedResource[T] | None = make()
         self.life: object = None
@@ -105,10 +105,6 @@ class Entries(Generic[T]):
                     taken.append(lease)
         for lease in taken:
             lease.release()
-
-
-def _nothing() -> None:
-    """What a weak reference gives when it is dead."""
 
 
 class SharedClass(Generic[T]):

@@ -230,15 +230,12 @@ class Terms(Options[T]):
 
     def given(self) -> dict[str, Any]:
         """Return the options that are not what they are by default, as they are written."""
-        return {name: value for name, value in self._all().items() if value != DEFAULTS[name]}
+        return {name: value for name in DEFAULTS if (value := getattr(self, name)) != DEFAULTS[name]}
 
     def refuse_for_class(self, what: str) -> None:
         """Raise `TypeError`, naming `what`, if there are options that mean nothing for a class."""
         if not self.given().keys().isdisjoint(FAMILY):
             raise TypeError(f"{what}: a class takes no {', '.join(FAMILY[:-1])} or {FAMILY[-1]}")
-
-    def _all(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in DEFAULTS}
 
 
 _PARAMETERS = {
@@ -307,7 +304,8 @@ def check_source(decorator: str, source: object) -> None:
     check_callable(f"what {decorator} decorates", source)
     function = function_of(source)
     abstract = getattr(source, "__isabstractmethod__", False)
-    returned = None if abstract or _yields(function) else _returned(function)
+    yields = inspect.isgeneratorfunction(function) or is_manager_function(function)
+    returned = None if abstract or yields else _returned(function)
     if is_asynchronous(function) or (returned is not None and issubclass(returned, _ASYNC)):
         raise TypeError(f"{decorator} cannot share asynchronous functions yet: `{name_of(function)}` is one")
     if returned is not None and not issubclass(returned, _SHARED):
@@ -333,10 +331,6 @@ def refuse_method(function: Callable[..., object], owner: type[object]) -> None:
             f"@refcounted_resource would take the instance of `{name_of(written)}` for an argument: write "
             "@refcounted_method instead; or @staticmethod above it, if it takes no instance"
         )
-
-
-def _yields(function: Callable[..., object]) -> bool:
-    return inspect.isgeneratorfunction(function) or is_manager_function(function)
 
 
 def _returned(function: Callable[..., object]) -> type | None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from refcount._faces.decorators import Checked_co, ClassOptions, Decorator, FunctionOptions, LaterOptions
 
 P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 C = TypeVar("C", bound=SupportsEnter[Any])  # with `object`, pyright would see two overloads overlap
@@ -123,24 +124,18 @@ class Calls(Family[T]):
 
     def flush(self) -> bool:
         """Stop those that linger; say whether there were any."""
-        return any(self._each(lambda member: member.flush(), "flushing"))
+        return any(self._all(lambda member: member.flush(), "flushing"))
 
     def invalidate(self) -> None:
         """Detach what runs of each of them."""
-        self._each(lambda member: member.invalidate(), "invalidating")
+        self._all(lambda member: member.invalidate(), "invalidating")
 
     def abandon(self) -> None:
         """Forget what runs of each of them."""
-        self._each(lambda member: member.abandon(), "abandoning")
+        self._all(lambda member: member.abandon(), "abandoning")
 
-    def _each(self, act: Callable[[Member[T]], object], doing: str) -> list[object]:
-        results: list[object] = []
-        errors: list[Exception] = []
-        for member in self.resources():
-            try:
-                results.append(act(member))
-            except Exception as error:
-                errors.append(error)
+    def _all(self, act: Callable[[Member[T]], R], doing: str) -> list[R]:
+        results, errors = self._each(self.resources(), act)
         raise_all(errors, f"{doing} {self.name}")
         return results
 

@@ -353,19 +353,13 @@ def refcounted_method(source: Callable[..., Any] | None = None, /, **options: An
     terms = terms_of(WHAT, options)
 
     def decorate(source: Any) -> object:
-        kind, function = _method_of(source)
+        kind = ResourceClassMethod if isinstance(source, classmethod) else ResourceMethod
+        function: Any = cast("Any", source).__func__ if kind is ResourceClassMethod else source
         check_source(WHAT, function)
         name = terms.name if isinstance(terms.name, str) else plain_name(function)
         return _made(kind, function, Arguments(name, _without_instance(function), terms), terms)
 
     return decorate if source is None else decorate(source)
-
-
-def _method_of(source: object) -> tuple[type[_Method[..., Any]], Any]:
-    """Return what is to be made, and of which function."""
-    if isinstance(source, classmethod):
-        return ResourceClassMethod, cast("Any", source).__func__
-    return ResourceMethod, source
 
 
 def _without_instance(source: Callable[..., object]) -> inspect.Signature:
