@@ -97,13 +97,7 @@ class Transitions:
 
 
 class Usecount:
-    """A number from 0 to `USECOUNT_MAX` that calls back when it leaves 0 and when it reaches 0.
-
-    Args:
-        usecount: The number at first.
-        acquire: Called after it has left 0.
-        release: Called after it has reached 0.
-    """
+    """A number from 0 to `USECOUNT_MAX` that calls `acquire` after it has left 0, `release` after it has reached 0."""
 
     def __init__(
         self,

@@ -207,15 +207,7 @@ OUR_CODE: set[CodeType] = {_entered.__code__, _made.__code__}
 class Options(Generic[T]):
     """What every face that makes resources takes, and hands down to them.
 
-    Whoever has one has good options: nobody need look at them again.
-
-    Args:
-        linger: How many seconds a resource stays up after its last lease; `math.inf` for as long as the process.
-        check: Asked before a value that is up is handed to a newcomer.
-        overlap: Whether a newcomer starts a new generation while the old one still stops.
-        exclusive: Whether a newcomer waits until all holders of older generations have left and those have stopped.
-        own_thread: Whether start and stop of a generation run in one thread of their own.
-        at_exit: Whether what is up when the process ends is stopped, or left as it is.
+    Whoever has one has good options: nobody need look at them again. `SharedResource` says what each of them means.
 
     Raises:
         TypeError: One of them has the wrong type.

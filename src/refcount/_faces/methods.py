@@ -353,8 +353,10 @@ def refcounted_method(source: Callable[..., Any] | None = None, /, **options: An
     terms = terms_of(WHAT, options)
 
     def decorate(source: Any) -> object:
-        kind = ResourceClassMethod if isinstance(source, classmethod) else ResourceMethod
-        function: Any = cast("Any", source).__func__ if kind is ResourceClassMethod else source
+        function: Any = source
+        kind: type[_Method[..., Any]] = ResourceMethod
+        if isinstance(source, classmethod):
+            kind, function = ResourceClassMethod, function.__func__
         check_source(WHAT, function)
         name = terms.name if isinstance(terms.name, str) else plain_name(function)
         return _made(kind, function, Arguments(name, _without_instance(function), terms), terms)

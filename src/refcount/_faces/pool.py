@@ -217,10 +217,7 @@ class PoolResource(SharedResource[T_co]):
         make_pool: Returns a pool without threads, once for each start.
         value: Returns what consumers get of a pool.
         workers: How many threads there are to be, or returns that for a usecount of 1 or more.
-        name: As in `SharedResource`.
-        linger: As in `SharedResource`.
-        check: As in `SharedResource`.
-        overlap: As in `SharedResource`.
+        name, linger, check, overlap: As in `SharedResource`.
     """
 
     # Of the other options of a resource none has a meaning: no thread outlives its process, so that it could be left at

@@ -286,12 +286,7 @@ class StopRequest(StopEvent):
 
 
 class WorkerPool(ThreadPool):
-    """The workers of one generation of a group.
-
-    Args:
-        target: What each of them calls.
-        name: The beginning of their names.
-    """
+    """The workers of one generation of a group, each of which calls `target`."""
 
     def __init__(self, target: Callable[[threading.Event], object], name: Name) -> None:
         super().__init__(name)
