@@ -291,7 +291,7 @@ def test_what_observers_see(seed: int) -> None:
 # --- Broken variants: the runs above must catch them ------------------------------------------------------------------
 
 
-WHAT_BREAKS = (AssertionError, RefcountError, TimeoutError)
+WHAT_BREAKS = (KeyError, AssertionError, RefcountError, TimeoutError)
 """How a broken machine shows; anything else is an error of the test."""
 
 
