@@ -155,8 +155,7 @@ class Alone:
             self.over = True
             del self._function
             self._over.unpark()
-            while self.then:
-                self.take_next()
+            self.do_the_rest()
 
     def take(self) -> bool:
         """Take away what is to be done then, if that has not begun; say whether it is taken."""
@@ -166,13 +165,15 @@ class Alone:
             return False
         return True
 
-    def take_next(self) -> None:
+    def do_the_rest(self) -> None:
         """Do what is to be done then, unless it was taken away."""
-        try:
-            job = self.then.pop()
-        except IndexError:
-            return
-        job()
+        # A loop in a function of its own: CPython 3.13 delivers an interrupt at its end outside of a block around it.
+        while self.then:
+            try:
+                job = self.then.pop()
+            except IndexError:
+                return
+            job()
 
     def wait(self) -> None:
         """Return when it is over."""
