@@ -29,7 +29,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final, TypeAlias, cast
 
 from refcount._errors import OverflowException, UnderflowException
-from refcount._support.checks import check_integer
+from refcount._support.checks import check_function, check_integer
 
 USECOUNT_MAX: Final = 2**62 - 1
 """The highest usecount: what a signed 64-bit counter holds with one bit to spare, as for `refcount_t` in 32 bits."""
@@ -106,8 +106,8 @@ class Usecount:
         release: Callable[[], object] | None = None,
     ) -> None:
         for name, callback in (("acquire", acquire), ("release", release)):
-            if callback is not None and not callable(callback):
-                raise TypeError(f"{name} must be callable or None, not {callback!r}")
+            if callback is not None:
+                check_function(name, callback, ())
         self._usecount: int = within_limit(usecount)
         self._acquire = acquire
         self._release = release

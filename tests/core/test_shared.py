@@ -1362,17 +1362,11 @@ def test_hooks_that_cannot_be_called_are_refused(what: str) -> None:
 
 
 def test_an_opener_that_gives_no_context_manager_is_an_error_of_the_start() -> None:
-    """It names the resource and what was returned; a generator function gets a hint; nothing is counted."""
-
-    def plain() -> Any:
-        return 7
-
-    def generator() -> Any:
-        yield 7
-
-    for opener, text in ((plain, "must return a context manager, not 7"), (generator, r"wrap .*contextmanager")):
-        resource: SharedResource[Any] = SharedResource(opener, name="camera")
-        with pytest.raises(TypeError, match=f"the opener of camera .*{text}" if opener is plain else text):
+    """It names the resource and what was returned; what returns a generator gets a hint; nothing is counted."""
+    opened: list[Any] = [7, (number for number in (7,))]
+    for value, text in zip(opened, ("must return a context manager, not 7", "wrap .*contextmanager"), strict=True):
+        resource: SharedResource[Any] = SharedResource([value].pop, name="camera")
+        with pytest.raises(TypeError, match=f"the opener of camera .*{text}"):
             resource.acquire()
         assert (resource.usecount, resource.state) == (0, State.IDLE)
 

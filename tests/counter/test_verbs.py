@@ -254,7 +254,7 @@ def test_bad_callbacks(name: str, callback: object) -> None:
     bad = cast(Callable[[], object], callback)
     with pytest.raises(TypeError) as caught:
         Refcounter(acquire=bad) if name == "acquire" else Refcounter(release=bad)
-    assert str(caught.value) == f"{name} must be callable or None, not {callback!r}"
+    assert str(caught.value) == f"{name} must be callable, not {callback!r}"
 
 
 def test_integers_of_other_libraries() -> None:

@@ -621,7 +621,7 @@ MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     (
         (SharedResource.of(list),),
         {},
-        "what tells .* cannot be <SharedResource list.*gives leases: that is for resource=",
+        "what tells .* and <SharedResource list.*gives leases, .*: what is to be held is given as resource=",
     ),
     (("a",), {"acquire": lambda: None}, "acquire is called with the manager, and .* takes "),
     (("a",), {"release": takes_two}, "release is called with the manager, and .* takes "),
@@ -630,7 +630,7 @@ MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     (
         ("a",),
         {"acquire": SharedResource.of(list)},
-        "acquire is called, and cannot be <SharedResource list.*: that is for",
+        "acquire must be a plain function, and <SharedResource list.*: what is to be held is given as resource=",
     ),
     (("a",), {"resource": camera}, r"resource is called with nothing, and `camera` takes \(index.*'index'"),
     (("a",), {"resource": len}, "resource is called with nothing, and .* takes "),
@@ -639,7 +639,7 @@ MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
     (
         ("a",),
         {"resource": generate},
-        "resource .* `generate` is a generator function: decorate it with @refcounted_res",
+        "resource .* `generate` is a generator function: .*decorate it with @refcounted_res",
     ),
 ]
 """What is handed in, and what the error says."""

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator
-from contextlib import nullcontext
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 
-from refcount import SharedResource, refcounted_method, refcounted_resource
+from refcount import (
+    RefcountedExecutor,
+    RefcountedValue,
+    Refcounter,
+    SharedResource,
+    StoppableThread,
+    WorkerGroup,
+    demand,
+    refcounted_attribute,
+    refcounted_method,
+    refcounted_resource,
+)
 
 share: Any = refcounted_resource
 share_method: Any = refcounted_method
+untyped_of: Any = SharedResource.of
 
 
 def camera(index: int, size: int = 1, *, mode: str = "still") -> Generator[object]:
@@ -181,6 +194,118 @@ def test_unhashable_arguments_are_told_the_way_out() -> None:
     assert len(str(raised.value)) < 150
     with pytest.raises(TypeError, match=r"no resource for the key \[1\]: unhashable .*; return a tuple, say$"):
         share(camera, key=function("*args, **kwargs: [1]"))(1)
+
+
+# --- What does nothing -----------------------------------------------------------------------------------------------
+
+
+def gen(*args: object) -> Generator[object]:
+    """Run nothing when it is called."""
+    yield args
+
+
+class Gen:
+    """The same as a callable object, and as a method."""
+
+    def __call__(self, *args: object) -> Generator[object]:
+        yield args
+
+    def method(self, *args: object) -> Generator[object]:
+        """Be a method."""
+        yield args
+
+    @refcounted_method
+    def shared(self) -> Generator[object]:
+        """Be one that gives leases."""
+        yield self
+
+
+class Later:
+    """Entered by `async with` only."""
+
+    async def __aenter__(self) -> Later:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+
+GENERATORS = (gen, functools.partial(gen, 1), Gen(), Gen().method)
+LEASES: tuple[Any, ...] = (share(nothing), untyped_of(list), Gen().shared, Gen.shared)
+IDLE: list[tuple[Any, str]] = [
+    *((thing, "is a generator function, of which a call alone runs nothing") for thing in GENERATORS),
+    (contextmanager(gen), "is wrapped by contextmanager, of which a call alone runs nothing"),
+    *((thing, "gives leases, of which a call alone runs nothing") for thing in LEASES),
+]
+untyped_demand: Any = demand
+untyped_attribute: Any = refcounted_attribute
+DOORS: dict[str, Callable[[Any], object]] = {
+    "start": lambda f: untyped_of(list, start=f),
+    "stop": lambda f: untyped_of(list, stop=f),
+    "check": lambda f: untyped_of(list, check=f),
+    "name of SharedResource": lambda f: untyped_of(list, name=f),
+    "acquire": lambda f: untyped_demand("a", acquire=f),
+    "release": lambda f: untyped_demand("a", release=f),
+    "changed": lambda f: untyped_demand("a", changed=f),
+    "what tells whether an instance demands": untyped_demand,
+    "of a StoppableThread": StoppableThread,
+    "of a WorkerGroup": WorkerGroup,
+    "workers": RefcountedExecutor,
+    "acquire ": lambda f: Refcounter(0, acquire=f),
+    "release ": lambda f: RefcountedValue(1, 0, release=f),
+    "observe": SharedResource.of(list).observe,
+    "key": lambda f: share(camera, key=f),
+    "weight": lambda f: share(camera, capacity=2, weight=f),
+    "stop ": lambda f: untyped_attribute(list, stop=f),
+}
+
+OPENED: list[Callable[[Any], object]] = [SharedResource, lambda opener: untyped_demand("a", resource=opener)]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_runs_nothing_is_refused(door: str) -> None:
+    """Where something is meant to be done, or to be asked, when it is called."""
+    for thing, text in IDLE:
+        with pytest.raises(TypeError, match=rf"{door.strip()} must be a plain function, and .* {text}"):
+            DOORS[door](thing)
+
+
+@pytest.mark.parametrize("counter", [Refcounter, functools.partial(RefcountedValue, 1)])
+def test_callbacks_of_counters_are_looked_at(counter: Any) -> None:
+    """As all others are."""
+    with pytest.raises(TypeError, match=r"acquire must not be asynchronous, .*`later` is"):
+        counter(0, acquire=later)
+    with pytest.raises(TypeError, match="release is called with nothing, and `ord` takes"):
+        counter(0, release=ord)
+
+
+@pytest.mark.parametrize(("factory", "opener"), [(gen, "contextmanager(gen)"), (contextmanager(gen), "gen")])
+def test_a_factory_that_runs_nothing_is_told_what_to_write(factory: Any, opener: str) -> None:
+    """As its value would be a generator, or a context manager that nobody enters."""
+    with pytest.raises(TypeError, match=re.escape(f": write SharedResource({opener}), or @refcounted_resource")):
+        untyped_of(factory)
+
+
+def test_a_generator_function_is_no_opener() -> None:
+    """The error says what to write, and comes at once."""
+    opener: Any = nothing
+    for make in OPENED:
+        with pytest.raises(
+            TypeError, match=r"`nothing` is a generator function: write contextmanager\(nothing\), or d"
+        ):
+            make(opener)
+
+
+def test_what_is_only_entered_asynchronously_is_refused() -> None:
+    """As an opener, and as a factory, whose value nobody would enter; that may be meant."""
+    cls: Any = Later
+    for make in (*OPENED, untyped_of, untyped_attribute):
+        with pytest.raises(
+            TypeError, match=r"is entered by a plain `with`, .* and `Later` is an asynchronous context m"
+        ):
+            make(cls)
+    with SharedResource.of(lambda: Later())() as value:
+        assert isinstance(value, Later)
 
 
 # --- The wrong place ------------------------------------------------------------------------------------------------

@@ -792,13 +792,20 @@ class TestBadInput:
             untyped(*[SHARED] * 6)
 
     def test_what_is_no_resource(self) -> None:
-        """Values, classes, generator functions that nobody decorated, and what needs arguments."""
+        """Values, classes, undecorated generator functions, what is asynchronous, and what needs arguments."""
 
         def undecorated() -> Generator[str]:
             yield "a"
 
         async def coroutine() -> str:
             return "a"
+
+        async def generate_later() -> AsyncGenerator[str]:
+            yield "a"
+
+        class Later:
+            async def __call__(self) -> str:
+                return "a"
 
         def undecorated_with_argument(index: int) -> Generator[int]:
             yield index
@@ -815,9 +822,12 @@ class TestBadInput:
 
         with pytest.raises(TypeError, match=r"method is no resource: decorate it with @refcounted_method"):
             untyped(method)
-        for function in (undecorated, coroutine):
-            with pytest.raises(TypeError, match=rf"{function.__name__} is no resource: decorate it with @refcounted"):
+        for function in (undecorated, functools.partial(undecorated_with_argument, 1), contextmanager(undecorated)):
+            with pytest.raises(TypeError, match=r"undecorated.* is no resource: decorate it with @refcounted_resource"):
                 untyped(function)
+        for asynchronous in (coroutine, functools.partial(coroutine), Later(), asynccontextmanager(generate_later)):
+            with pytest.raises(TypeError, match=r"is no resource, but asynchronous"):
+                untyped(asynchronous)
         for callable_thing in (needy, refcounted_resource(undecorated_with_argument)):
             with pytest.raises(TypeError, match=r"cannot call .* without arguments: .*'index'"):
                 untyped(callable_thing)

@@ -15,7 +15,7 @@ from refcount._core.openers import LivesOfOpener, Opener, Options, lives_of_hook
 from refcount._core.registry import registry
 from refcount._core.threads import ThreadDriver
 from refcount._errors import UnderflowException
-from refcount._support.checks import check_function, check_hooks, check_name
+from refcount._support.checks import check_function, check_hooks, check_name, check_opener
 from refcount._support.naming import Name, name_of, named, public
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
         own_thread: bool = False,
         at_exit: Literal["stop", "leave"] = "stop",
     ) -> None:
-        check_function("the opener of a shared resource", opener, ())
+        check_opener("the opener of a shared resource", opener)
         check_name(type(self).__name__, name)
         full_name = named(name, name_of(opener))
         options = Options(linger, check, overlap, exclusive, own_thread, at_exit)

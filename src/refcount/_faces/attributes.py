@@ -13,8 +13,9 @@ from weakref import ref
 from refcount._core.openers import Options, lives_of_hooks
 from refcount._core.shared import SharedResource, new_resource
 from refcount._support.checks import (
+    check_call,
+    check_factory,
     check_function,
-    check_hooks,
     check_name,
     function_of,
     is_manager_function,
@@ -307,8 +308,8 @@ class Recipe(Generic[T]):
                 "what stands before its yield starts the resource, what stands after it stops it"
             )
         of_instance = self._generates or bool(misfit(source, ()))
-        what = "method" if self._generates else "factory"
-        check_hooks(f"the {what} of a refcounted_attribute", source, None, None, INSTANCE if of_instance else ())
+        check, what = (check_call, "method") if self._generates else (check_factory, "factory")
+        check(f"the {what} of a refcounted_attribute", source, INSTANCE if of_instance else ())
         self._parts: list[Part] = [(source, of_instance), _hook("start", start), _hook("stop", stop)]
         self.sees_instance: bool = any(sees for _, sees in self._parts)
         written = source.__doc__ if of_instance and inspect.isroutine(source) else None

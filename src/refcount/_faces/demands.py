@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, suppress
 from types import MappingProxyType, UnionType
@@ -28,7 +27,7 @@ from typing import (
 from refcount._core.lease import is_lease
 from refcount._errors import ReleasedError
 from refcount._faces.tracked import WHO, check_tracked, needs_attribute, refuse_method
-from refcount._support.checks import GivesLeases, Member, check_function, function_of, is_member, misfit
+from refcount._support.checks import Member, check_function, check_opener, is_member, misfit
 from refcount._support.naming import name_of, public, short
 from refcount._support.reporting import note
 
@@ -86,6 +85,8 @@ class Managing(Protocol[T_co]):
 
 _MANAGER, _CHANGE = ("the manager",), ("the manager", "the demanders")
 """What hooks are called with."""
+
+_FOR_RESOURCE = ": what is to be held is given as resource="
 
 
 @public
@@ -154,11 +155,11 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
         self._attribute = needed_by if isinstance(needed_by, str) else None
         self._name: str = needed_by if isinstance(needed_by, str) else name_of(needed_by)
         self._needs: Callable[[Any], bool] = needs_attribute(needed_by) if isinstance(needed_by, str) else needed_by
-        _check_call(WHO, self._needs, ("the instance",))
+        check_function(WHO, self._needs, ("the instance",), _FOR_RESOURCE)
         hooks = ("acquire", acquire, _MANAGER), ("release", release, _MANAGER), ("changed", changed, _CHANGE)
         for what, hook, given in hooks:
             if hook is not None:
-                _check_call(what, hook, given)
+                check_function(what, hook, given, _FOR_RESOURCE)
         if resource is not None:
             _check_resource(resource)
         self._acquire = acquire
@@ -264,12 +265,6 @@ def _is_demand(value: object) -> TypeGuard[demand[Any, Any]]:
     return isinstance(value, demand)
 
 
-def _check_call(what: str, function: object, given: tuple[str, ...]) -> None:
-    if isinstance(function, GivesLeases):
-        raise TypeError(f"{what} is called, and cannot be {short(function)}, which gives leases: that is for resource=")
-    check_function(what, function, given)
-
-
 def _check_resource(resource: object) -> None:
     """Raise `TypeError` unless it can be called for a context manager, as far as that can be seen without doing it."""
     if is_lease(resource):
@@ -279,12 +274,7 @@ def _check_resource(resource: object) -> None:
         if unfit:
             raise TypeError(f"resource is called with the manager alone, and `{name_of(resource)}` takes {unfit}")
         return
-    check_function("resource", resource, ())
-    if callable(resource) and inspect.isgeneratorfunction(function_of(resource)):
-        raise TypeError(
-            f"resource must give a context manager, and `{name_of(resource)}` is a generator function: "
-            "decorate it with @refcounted_resource"
-        )
+    check_opener("resource", resource)
 
 
 class IdentitySet(Set[T_co], Generic[T_co]):

@@ -8,12 +8,13 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, suppress
 from functools import wraps
 from inspect import Parameter, Signature
-from types import FunctionType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from refcount._core.lease import Lease, is_lease
 from refcount._core.shared import SharedResource
 from refcount._support.checks import (
+    GivesLeases,
     Member,
     check_callable,
     function_of,
@@ -21,6 +22,7 @@ from refcount._support.checks import (
     is_manager_function,
     is_member,
     misfit,
+    refuse_undecorated,
 )
 from refcount._support.naming import name_of, public, short
 
@@ -371,16 +373,11 @@ def _refuse_unfit(resource: object) -> None:
     """Raise `TypeError` unless `resource` can be called for a lease, as far as that can be seen without calling it."""
     if isinstance(resource, SharedResource):
         return
-    if type(resource) is FunctionType and (
-        inspect.isgeneratorfunction(resource)
-        or inspect.iscoroutinefunction(resource)
-        or inspect.isasyncgenfunction(resource)
-    ):
-        decorator = "refcounted_method" if resource.__code__.co_varnames[:1] == ("self",) else "refcounted_resource"
-        raise TypeError(f"{name_of(resource)} is no resource: decorate it with @{decorator}")
     of_instance = is_member(resource)
     if isinstance(resource, type) or not (callable(resource) or of_instance):
         raise TypeError(f"uses takes resources, not {short(resource)}")
+    if not of_instance and not isinstance(resource, GivesLeases):
+        refuse_undecorated(resource)
     unfit = misfit(resource, ("self",) if of_instance else ())
     if unfit:
         raise TypeError(f"uses cannot call {name_of(resource)} without arguments: it takes {unfit}")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from operator import index
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from refcount._support.naming import name_of, short
@@ -127,8 +127,8 @@ def check_callable(what: str, thing: object) -> None:
         raise TypeError(f"{what} must be callable, not {shown}")
 
 
-def check_function(what: str, thing: object, given: tuple[str, ...] | None = None) -> None:
-    """Raise `TypeError`, naming `what` and `thing`, unless it can be called, and does what it does at once.
+def check_call(what: str, thing: object, given: tuple[str, ...] | None = None) -> None:
+    """Raise `TypeError`, naming `what` and `thing`, unless it can be called, and nobody would have to await that.
 
     Args:
         what: What it is to the user; `check`, say.
@@ -143,6 +143,68 @@ def check_function(what: str, thing: object, given: tuple[str, ...] | None = Non
         if unfit:
             shown = " and ".join(given) or "nothing"
             raise TypeError(f"{what} is called with {shown}, and `{name_of(thing)}` takes {unfit}")
+
+
+def check_function(what: str, thing: object, given: tuple[str, ...] | None = None, instead: str = "") -> None:
+    """Raise `TypeError` as `check_call` does, and if a call of `thing` alone would run nothing of it.
+
+    Args:
+        what: What it is to the user; `check`, say.
+        thing: What was handed in.
+        given: What it is going to be called with, each by position; None if that is not known.
+        instead: What the error says is to be written, after what is wrong.
+    """
+    check_callable(what, thing)
+    kind = _kind_that_runs_nothing(thing)
+    if kind:
+        raise TypeError(f"{what} must be a plain function, and {kind}, of which a call alone runs nothing{instead}")
+    check_call(what, thing, given)
+
+
+def check_opener(what: str, thing: object, given: tuple[str, ...] = ()) -> None:
+    """Raise `TypeError` as `check_call` does, and if what `thing` gives is seen to be no context manager."""
+    check_callable(what, thing)
+    if inspect.isgeneratorfunction(function_of(thing)):
+        name = name_of(thing)
+        raise TypeError(
+            f"{what} must give a context manager, and `{name}` is a generator function: "
+            f"write contextmanager({name}), or decorate it with @refcounted_resource"
+        )
+    _refuse_asynchronous_class(what, thing, "a function that enters one in an event loop of its own, and yields it")
+    check_call(what, thing, given)
+
+
+def _kind_that_runs_nothing(thing: object) -> str:
+    """Return what `thing` is, if a call of it gives something that is to be entered or iterated; nothing if not."""
+    if isinstance(thing, GivesLeases) or is_decorated(thing):
+        return f"{short(thing)} gives leases"
+    if inspect.isclass(thing):
+        return ""
+    function = function_of(thing)
+    if inspect.isgeneratorfunction(function):
+        return f"`{name_of(thing)}` is a generator function"
+    return f"`{name_of(thing)}` is wrapped by contextmanager" if code_of(function) is _MANAGER_CODE else ""
+
+
+def _refuse_asynchronous_class(what: str, thing: object, instead: str) -> None:
+    if inspect.isclass(thing) and hasattr(thing, "__aenter__") and not hasattr(thing, "__enter__"):
+        raise TypeError(
+            f"{what} is entered by a plain `with`, if at all, and `{name_of(thing)}` is an asynchronous context "
+            f"manager: write {instead}"
+        )
+
+
+def refuse_undecorated(source: object) -> None:
+    """Raise `TypeError` if it can be seen that a call of `source` gives something else than a lease."""
+    function = function_of(source)
+    if is_asynchronous(function):
+        raise TypeError(f"{name_of(source)} is no resource, but asynchronous: a resource is entered by a plain `with`")
+    if inspect.isgeneratorfunction(function) or is_manager_function(function):
+        code = code_of(function)
+        is_method = isinstance(code, CodeType) and code.co_varnames[:1] == ("self",) and source is function
+        decorator = "refcounted_method" if is_method else "refcounted_resource"
+        instead = " in place of @contextmanager" if is_manager_function(function) else ""
+        raise TypeError(f"{name_of(source)} is no resource: decorate it with @{decorator}{instead}")
 
 
 def misfit(thing: object, given: tuple[str, ...]) -> str:
@@ -192,14 +254,23 @@ def advises(**instead: str) -> Callable[[_F], _F]:
     return decorate
 
 
-def check_hooks(what: str, factory: object, start: object, stop: object, given: tuple[str, ...] = ()) -> None:
+def check_hooks(what: str, factory: object, start: object, stop: object) -> None:
     """Raise `TypeError` unless the factory, which `what` names, and the hooks that are given can be called."""
-    if isinstance(factory, GivesLeases):
-        raise TypeError(f"{what} must make the value: {short(factory)} is shared already, and gives leases")
-    check_function(what, factory, given)
+    check_factory(what, factory)
     for name, hook in (("start", start), ("stop", stop)):
         if hook is not None:
-            check_function(name, hook, (*given, "the value"))
+            check_function(name, hook, ("the value",))
+
+
+def check_factory(what: str, factory: object, given: tuple[str, ...] = ()) -> None:
+    """Raise `TypeError` unless a call of the factory, which `what` names, can make a value."""
+    if isinstance(factory, GivesLeases):
+        raise TypeError(f"{what} must make the value: {short(factory)} is shared already, and gives leases")
+    name = name_of(factory)
+    check_callable(what, factory)
+    opener = f"contextmanager({name})" if inspect.isgeneratorfunction(function_of(factory)) else name
+    check_function(what, factory, given, f": write SharedResource({opener}), or @refcounted_resource above it")
+    _refuse_asynchronous_class(what, factory, f"`lambda: {name}()` if nobody is to enter it")
 
 
 def check_name(what: str, name: object, given: tuple[str, ...] | None = None) -> None:
