@@ -12,7 +12,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from refcount._errors import ReleasedError
 from refcount._support.checks import check_integer
-from refcount._support.naming import public
+from refcount._support.naming import public, short
 from refcount._usecount import Usecount
 
 T = TypeVar("T")
@@ -273,7 +273,7 @@ class Refcounter(Usecount):
             (True, True)
         """
         if not (hasattr(lock, "acquire") and hasattr(lock, "release")):
-            raise TypeError(f"lock must have acquire() and release(), unlike {lock!r}")
+            raise TypeError(f"lock must have acquire() and release(), unlike {short(lock)}")
         if Refcounter.dec_not_one(self):
             return False
         last = False

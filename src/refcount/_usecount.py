@@ -30,6 +30,7 @@ from typing import Final, TypeAlias, cast
 
 from refcount._errors import OverflowException, UnderflowException
 from refcount._support.checks import check_function, check_integer
+from refcount._support.naming import short
 
 USECOUNT_MAX: Final = 2**62 - 1
 """The highest usecount: what a signed 64-bit counter holds with one bit to spare, as for `refcount_t` in 32 bits."""
@@ -56,15 +57,15 @@ def within_limit(usecount: int) -> int:
     """Return the usecount as an exact int, or raise an error that names it."""
     number = check_integer("usecount", usecount)
     if number > USECOUNT_MAX:
-        raise OverflowException(f"usecount cannot be {number}: the limit is {USECOUNT_MAX}")
+        raise OverflowException(f"usecount cannot be {short(number)}: the limit is {USECOUNT_MAX}")
     return number
 
 
 def out_of_range(count: int, delta: int) -> UnderflowException | OverflowException:
     """Return the error for a change that cannot be made."""
     if delta < 0:
-        return UnderflowException(f"usecount {count} cannot be lowered by {-delta}")
-    return OverflowException(f"usecount {count} cannot be raised by {delta}: the limit is {USECOUNT_MAX}")
+        return UnderflowException(f"usecount {count} cannot be lowered by {short(-delta)}")
+    return OverflowException(f"usecount {count} cannot be raised by {short(delta)}: the limit is {USECOUNT_MAX}")
 
 
 class Owed:

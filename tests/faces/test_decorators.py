@@ -812,7 +812,7 @@ def test_a_class_takes_no_options_of_functions() -> None:
     """A class has no arguments to make keys of."""
     bounded = {"capacity": 2, "when_full": "raise"}
     for options in ({"key": len}, {"capacity": 2}, bounded, {"capacity": 2, "weight": len}):
-        with pytest.raises(TypeError, match=r"Unfit'>: a class takes no key, capacity, weight or when_full"):
+        with pytest.raises(TypeError, match=r"Unfit: a class takes no key, capacity, weight or when_full"):
             share(**options)(Unfit)
 
 

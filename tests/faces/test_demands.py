@@ -518,9 +518,7 @@ def test_a_resource_that_the_manager_has_not() -> None:
         gpu = demand("needs_gpu", resource=Frames.context)
 
     manager = Stranger()
-    with pytest.raises(
-        TypeError, match=r"uses <refcounted_attribute Frames\.context .*>, which <class .*Stranger'> has not"
-    ):
+    with pytest.raises(TypeError, match=r"uses <refcounted_.*context>, which .*Stranger has not"):
         manager.add_instance(Worker("one"))
     assert not manager.instances
 

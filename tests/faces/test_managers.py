@@ -346,9 +346,7 @@ def test_demands_that_are_assigned_later() -> None:
     assert (len(later.gpu), len(later.disk)) == (1, 1)
     assert repr(later.disk) == f"<Demand {Base.__qualname__}.disk, usecount=1>"
     for manager in (earlier, unnamed):
-        with pytest.raises(
-            TypeError, match=r"demand .*Base\.disk> was assigned to its class after .*Derived of 1 .* was"
-        ):
+        with pytest.raises(TypeError, match=r"demand .*Base\.disk> was assigned to its class after this .*Derived was"):
             manager.disk
 
 
@@ -1298,7 +1296,7 @@ def test_managers_are_not_copied() -> None:
     worker = needy()
     manager = Manager([worker])
     for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match=r"<Manager of 1 instances> cannot be copied or pickled, .* shared or lost"):
+        with pytest.raises(TypeError, match=r"Manager cannot be copied or pickled, .* shared or lost"):
             duplicate(manager)
     assert manager.gpu.usecount == 1
     assert list(copy.copy(Copied([worker])).gpu) == [worker]

@@ -58,7 +58,7 @@ def test_seconds_out_of_range(value: float) -> None:
 
 def test_seconds_beyond_all_floats() -> None:
     """They are refused by name and value."""
-    with pytest.raises(ValueError, match=f"linger must be a number of seconds that a float can say, not {10**400}"):
+    with pytest.raises(ValueError, match=r"linger must be a number of seconds that a float can say, not 1000.*000$"):
         check_seconds("linger", 10**400)
 
 

@@ -31,8 +31,7 @@ import math
 import threading
 from collections.abc import Callable
 from functools import partial
-from operator import index
-from typing import TYPE_CHECKING, Generic, Literal, SupportsFloat, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from weakref import ref
 
 from refcount._core.clock import clocks, monotonic
@@ -41,6 +40,8 @@ from refcount._core.parking import callers_of
 from refcount._core.registry import registry
 from refcount._core.room import Room, Step
 from refcount._errors import CapacityError, ClosedError, ReentrantError
+from refcount._support.checks import check_number
+from refcount._support.naming import short
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -87,7 +88,7 @@ class Capacity(Generic[G]):
         """
         exact = exact_weight(weight)
         if exact > self.limit:
-            raise ValueError(f"a weight of {weight!r} is more than the capacity of {self.family}, {self.limit}")
+            raise ValueError(f"a weight of {short(weight)} is more than the capacity of {self.family}, {self.limit}")
         return Slot(self, exact)
 
     def close(self) -> None:
@@ -289,11 +290,9 @@ def exact_weight(weight: object) -> int | Fraction:
         TypeError: It is no number, or a truth value.
         ValueError: It is negative, infinite or NaN.
     """
-    if isinstance(weight, bool) or not isinstance(weight, int | float | SupportsFloat | SupportsIndex):
-        raise TypeError(f"a weight must be a number, not {weight!r}")
-    number = index(weight) if isinstance(weight, SupportsIndex) else float(weight)
+    number = check_number("a weight", weight)
     if not 0 <= number < math.inf:
-        raise ValueError(f"a weight must be finite and 0 or more, not {weight!r}")
+        raise ValueError(f"a weight must be finite and 0 or more, not {short(weight)}")
     if isinstance(number, int) or number.is_integer():
         return int(number)
     from fractions import Fraction  # imported by those who need it

@@ -145,13 +145,14 @@ def life_of(manager: object, name: Name) -> Life[Any]:
         life: Life[Any] = vars(manager)["gen"]
         if life.gi_suspended or life.gi_frame is None:
             raise RuntimeError(
-                f"the opener of {text_of(name)} has returned {manager!r} before: it must return a new context manager "
-                "each time"
+                f"the opener of {text_of(name)} has returned {short(manager)} before: it must return a new "
+                "context manager each time"
             )
         return life
     if getattr(manager, "__exit__", None) is None:
+        shown = short(manager)
         hint = "; wrap the function with contextlib.contextmanager" if isinstance(manager, Generator) else ""
-        raise TypeError(f"the opener of {text_of(name)} must return a context manager, not {manager!r}{hint}")
+        raise TypeError(f"the opener of {text_of(name)} must return a context manager, not {shown}{hint}")
     return _entered(manager)  # type: ignore[return-value,arg-type]  # a generator function returns just that
 
 
@@ -233,7 +234,7 @@ class Options(Generic[T]):
                 "exclusive and overlap contradict each other: a newcomer waits for older generations, or it does not"
             )
         if self.at_exit not in ("stop", "leave"):
-            raise ValueError(f"at_exit must be 'stop' or 'leave', not {self.at_exit!r}")
+            raise ValueError(f"at_exit must be 'stop' or 'leave', not {short(self.at_exit)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.when_full not in ("wait", "raise"):
-            raise ValueError(f"when_full must be 'wait' or 'raise', not {self.when_full!r}")
+            raise ValueError(f"when_full must be 'wait' or 'raise', not {short(self.when_full)}")
         if self.capacity is None:
             for option, given in (("weight", self.weighed), ("when_full", self.when_full != "wait")):
                 if given:

@@ -16,7 +16,7 @@ from refcount._core.registry import registry
 from refcount._core.threads import ThreadDriver
 from refcount._errors import UnderflowException
 from refcount._support.checks import check_function, check_hooks, check_name, check_opener
-from refcount._support.naming import Name, name_of, named, public
+from refcount._support.naming import Name, name_of, named, public, short
 
 if TYPE_CHECKING:
     from refcount._core.openers import Life
@@ -164,7 +164,7 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
         return self
 
     def __reduce__(self) -> Never:  # what `pickle` asks
-        raise TypeError(f"{self!r} cannot be pickled: it belongs to this process")
+        raise TypeError(f"{short(self)} cannot be pickled: it belongs to this process")
 
     def __repr__(self) -> str:
         return f"<SharedResource {self.name}, {self.state.value}, usecount={self.usecount}>"

@@ -23,7 +23,7 @@ from refcount._support.checks import (
     misfit,
     no_name,
 )
-from refcount._support.naming import Name, name_of, named, public, short, text_of
+from refcount._support.naming import Name, name_of, named, one_line, public, short, text_of
 from refcount._support.weak import NOBODY, PerInstance, WeakValue
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
     ) -> None:
         check_name("refcounted_attribute", name, INSTANCE)
         self._options: Options[Any] = Options(linger, check, overlap, exclusive, own_thread, at_exit)
-        self._name = name
+        self._name = one_line(name) if isinstance(name, str) else name
         self._places: PerInstance[Place[T_co] | SharedResource[T_co]] | None = None
         self._lives: Callable[[], Life[T_co]] | None = None
         if source is not None:

@@ -18,7 +18,7 @@ from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import RefcountError
 from refcount._faces.decorators import SupportsEnter
 from refcount._support.checks import check_function
-from refcount._support.naming import named, plain_name, public
+from refcount._support.naming import name_of, named, plain_name, public
 from refcount._support.weak import NOBODY, PerInstance
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def shared_class(cls: type[C], options: Options[Any], name: str | Callable[..., 
     _refuse_unfit(cls)
     _refuse_known(cls)
     if not isinstance(name, str | None):
-        check_function(f"the name of {cls!r}", name, ("the instance",))
+        check_function(f"the name of {name_of(cls)}", name, ("the instance",))
     shared = _share(cls, options, name)
 
     def init_subclass(subclass: type, /, **kwargs: object) -> None:
@@ -227,7 +227,7 @@ def _share(
     try:
         setattr(cls, MARK, shared)
     except (TypeError, AttributeError):
-        raise TypeError(f"{cls!r} cannot be changed, and so not be shared: decorate a subclass") from None
+        raise TypeError(f"{name_of(cls)} cannot be changed, and so not be shared: decorate a subclass") from None
     for attribute, value in (*own.items(), ("__enter__", enter), ("__exit__", leave)):
         setattr(cls, attribute, value)
     return shared
@@ -273,14 +273,14 @@ def _refuse_unfit(cls: type) -> None:
         found = getattr(cls, method, None)
         if found is None:
             raise TypeError(
-                f"{cls!r} has no {method}, so that its instances cannot be shared: "
+                f"{name_of(cls)} has no {method}, so that its instances cannot be shared: "
                 "write __enter__ and __exit__, or derive it from StartStop"
             )
         plain = isinstance(inspect.getattr_static(cls, method), FunctionType)
-        check_function(f"{method} of {cls!r}", found, given if plain else None)
+        check_function(f"{method} of {name_of(cls)}", found, given if plain else None)
     if not cls.__weakrefoffset__:
         raise TypeError(
-            f"there are no weak references to instances of {cls!r}, so that they cannot be shared: "
+            f"there are no weak references to instances of {name_of(cls)}, so that they cannot be shared: "
             "add '__weakref__' to its __slots__"
         )
 
@@ -292,9 +292,9 @@ def _refuse_known(cls: type) -> None:
         found = getattr(found, "__dict__", {}).get(part)
     if found is cls:
         raise TypeError(
-            f"{cls!r} exists already, and is not changed under the feet of its other users: write {WHAT} above its own "
-            f"`class` statement, or above `class Mine({cls.__name__}): ...`, or above a generator function that enters "
-            "a new one"
+            f"{name_of(cls)} exists already, and is not changed under the feet of its other users: write {WHAT} above "
+            f"its own `class` statement, or above `class Mine({cls.__name__}): ...`, or above a generator function "
+            "that enters a new one"
         )
 
 

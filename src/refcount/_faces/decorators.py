@@ -27,7 +27,7 @@ from refcount._support.checks import (
     is_decorated,
     is_manager_function,
 )
-from refcount._support.naming import name_of
+from refcount._support.naming import name_of, one_line
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -223,6 +223,8 @@ class Terms(Options[T]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.name, str):
+            object.__setattr__(self, "name", one_line(self.name))
         for what, function in (("key", self.key), ("weight", self.weight)):
             if function is not None:
                 check_function(what, function)

@@ -300,7 +300,7 @@ class IdentitySet(Set[T_co], Generic[T_co]):
         return len(self._members)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {list(self)!r}>"
+        return f"<{type(self).__name__} of {short(list(self))}>"
 
 
 @public
@@ -329,7 +329,9 @@ class Demand(IdentitySet[T_co], Generic[T_co, W_co]):
     _name: str
 
     def __init__(self, made_by_a_manager: Never, /) -> None:
-        raise TypeError(f"a Demand is what a manager has: write demand({made_by_a_manager!r}) in the body of its class")
+        raise TypeError(
+            f"a Demand is what a manager has: write demand({short(made_by_a_manager)}) in the body of its class"
+        )
 
     def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
         raise TypeError(f"{self!r} cannot be copied or pickled: it is its manager's, so make a list of it")

@@ -33,7 +33,7 @@ from refcount._faces.decorators import (
     terms_of,
 )
 from refcount._faces.resource_function import ResourceFunction
-from refcount._support.naming import plain_name, public
+from refcount._support.naming import name_of, plain_name, public
 from refcount._support.reporting import raise_all
 from refcount._support.weak import NOBODY, WeakValue
 from refcount._support.wrapping import Wrapping
@@ -338,7 +338,7 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
 
     def decorate(source: Callable[..., Any]) -> object:
         if inspect.isclass(source):
-            terms.refuse_for_class(f"{WHAT} on {source!r}")
+            terms.refuse_for_class(f"{WHAT} on {name_of(source)}")
             return _shared_class(source, terms)
         check_source(WHAT, source)
         name = terms.name if isinstance(terms.name, str) else plain_name(source)

@@ -79,7 +79,7 @@ class InstanceManager(Manages[T]):
                 self.add_instance(instance)
         except BaseException:
             for error in self._remove_all():
-                report(error, f"removing an instance from {self!r}")
+                report(error, f"removing an instance from {type(self).__qualname__}")
             raise
 
     def __enter__(self) -> Self:
@@ -105,11 +105,11 @@ class InstanceManager(Manages[T]):
                 return demands.setdefault(declared, new_demand(declared._name, members, leases))
         if not declared._named:
             raise no_name(declared)
-        raise TypeError(f"{declared!r} was assigned to its class after {self!r} was made")
+        raise TypeError(f"{declared!r} was assigned to its class after this {type(self).__qualname__} was made")
 
     def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
         raise TypeError(
-            f"{self!r} cannot be copied or pickled, for what its demands hold would be shared or lost: "
+            f"{type(self).__qualname__} cannot be copied or pickled, for what its demands hold would be shared or lost: "
             "make another one for the same instances"
         )
 
@@ -177,7 +177,7 @@ class InstanceManager(Manages[T]):
             >>> manager.instances
             ()
         """
-        raise_worst(self._remove_all(), f"removing an instance from {self!r}")
+        raise_worst(self._remove_all(), f"removing an instance from {type(self).__qualname__}")
 
     def _remove_all(self) -> list[BaseException]:
         errors: list[BaseException] = []

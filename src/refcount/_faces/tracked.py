@@ -10,7 +10,7 @@ from typing import Generic, Never, Protocol, Self, TypeVar, get_origin, overload
 from weakref import ref
 
 from refcount._support.checks import no_name
-from refcount._support.naming import public
+from refcount._support.naming import public, short
 from refcount._support.reporting import raise_worst
 from refcount._support.weak import PerInstance
 
@@ -213,7 +213,7 @@ FAILING = property, cached_property
 def needs_attribute(name: str) -> Callable[[object], bool]:
     """Return what tells whether an instance has an attribute of that name, and it is true."""
     if not name.isidentifier():
-        raise ValueError(f"{WHO} must be the name of an attribute, not {name!r}")
+        raise ValueError(f"{WHO} must be the name of an attribute, not {short(name)}")
 
     def needs(instance: object) -> bool:
         value: object = getattr(instance, name, MISSING)

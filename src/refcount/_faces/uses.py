@@ -282,7 +282,7 @@ def _refuse_no_function(thing: object) -> None:
     if kind is staticmethod or kind is classmethod:
         raise TypeError(f"@{kind.__name__} must stand above @uses(...), not below it: {name_of(thing)}")
     if isinstance(thing, type):
-        raise TypeError(f"what uses decorates must be a function, not {thing!r}")
+        raise TypeError(f"what uses decorates must be a function, not {short(thing)}")
     check_callable("what uses decorates", thing)
     if is_manager_function(function_of(thing)):
         raise TypeError(

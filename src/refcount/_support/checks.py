@@ -15,6 +15,7 @@ from typing import Any, SupportsFloat, SupportsIndex, TypeVar, cast
 from refcount._support.naming import name_of, short
 
 _F = TypeVar("_F", bound=Callable[..., object])
+_N = TypeVar("_N", int, float)
 
 
 class GivesLeases:
@@ -55,7 +56,7 @@ class Member:
             for name, value in vars(base).items():
                 if value is self._thing:
                     return name
-        raise TypeError(f"{self._user} uses {self._thing!r}, which {cls!r} has not")
+        raise TypeError(f"{self._user} uses {short(self._thing)}, which {name_of(cls)} has not")
 
 
 def is_member(thing: object) -> bool:
@@ -216,7 +217,7 @@ def misfit(thing: object, given: tuple[str, ...]) -> str:
         return ""
     try:
         signature = inspect.signature(cast("Callable[..., object]", thing))
-    except (ValueError, TypeError):  # of some builtins nobody knows it
+    except Exception:  # of some builtins nobody knows it, and some objects fail to say it
         return ""
     try:
         signature.bind(*given)
@@ -297,12 +298,24 @@ def check_integer(what: str, number: object, *, least: int = 0) -> int:
     if type(number) is int:  # nearly always, and the protocol below is slow to ask
         exact = number
     elif isinstance(number, bool) or not isinstance(number, SupportsIndex):
-        raise TypeError(f"{what} must be an integer, not {number!r}")
+        raise TypeError(f"{what} must be an integer, not {short(number)}")
     else:
-        exact = index(number)
+        exact = _converted(what, number, "an integer", index)
     if exact < least:
-        raise ValueError(f"{what} must be {least} or more, not {exact}")
+        raise ValueError(f"{what} must be {least} or more, not {short(exact)}")
     return exact
+
+
+def check_number(what: str, number: object) -> int | float:
+    """Return `number` as an int if it is one, or else as a float, or raise an error that names `what` and the value.
+
+    Raises:
+        TypeError: It is no number, or a truth value.
+        ValueError: It is beyond all floats.
+    """
+    _refuse_no_number(what, number, "a number")
+    convert: Callable[[Any], int | float] = index if isinstance(number, SupportsIndex) else float
+    return _converted(what, number, "a number", convert)
 
 
 def check_amount(what: str, amount: object) -> None:
@@ -312,9 +325,7 @@ def check_amount(what: str, amount: object) -> None:
         TypeError: It is no number, or a truth value.
         ValueError: It is 0 or less, infinite or NaN.
     """
-    if isinstance(amount, bool) or not isinstance(amount, SupportsFloat | SupportsIndex):
-        raise TypeError(f"{what} must be a number, not {short(amount)}")
-    if not 0 < (index(amount) if isinstance(amount, SupportsIndex) else float(amount)) < math.inf:
+    if not 0 < check_number(what, amount) < math.inf:
         raise ValueError(f"{what} must be finite and more than 0, not {short(amount)}")
 
 
@@ -325,15 +336,26 @@ def check_seconds(what: str, seconds: object) -> float:
         TypeError: It is no number, or a truth value.
         ValueError: It is negative, NaN, or beyond all floats.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, SupportsFloat | SupportsIndex):
-        raise TypeError(f"{what} must be a number of seconds, not {seconds!r}")
-    try:
-        number = float(seconds)
-    except OverflowError:
-        raise ValueError(f"{what} must be a number of seconds that a float can say, not {seconds!r}") from None
+    _refuse_no_number(what, seconds, "a number of seconds")
+    number: float = _converted(what, seconds, "a number of seconds", float)
     if math.isnan(number) or number < 0:
-        raise ValueError(f"{what} must be 0 seconds or more, not {seconds!r}")
+        raise ValueError(f"{what} must be 0 seconds or more, not {short(seconds)}")
     return number
+
+
+def _refuse_no_number(what: str, number: object, expected: str) -> None:
+    if isinstance(number, bool) or not isinstance(number, SupportsFloat | SupportsIndex):
+        raise TypeError(f"{what} must be {expected}, not {short(number)}")
+
+
+def _converted(what: str, number: object, expected: str, convert: Callable[[Any], _N]) -> _N:
+    """Return what `convert` makes of a number, or raise an error that names `what` and it."""
+    try:
+        return convert(number)
+    except OverflowError:
+        raise ValueError(f"{what} must be {expected} that a float can say, not {short(number)}") from None
+    except Exception as error:  # of a type that only looks like one
+        raise TypeError(f"{what} must be {expected}, and {short(number)} does not tell which") from error
 
 
 def check_timeout(timeout: object) -> float | None:

@@ -40,7 +40,14 @@ def short(value: object) -> str:
         text = _shortener.repr(value)
     except Exception:  # `reprlib` goes by names, and takes a user's class called `list` for one
         text = f"<{type(value).__name__} object>"
-    return text if text.isprintable() else " ".join(text.split())
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """Return `text` on one line, with escapes, as Python writes them, for what no terminal should get."""
+    if text.isprintable():
+        return text
+    return "".join(it if it.isprintable() else repr(it)[1:-1] for it in " ".join(text.split()))
 
 
 def cut(text: str) -> str:
@@ -69,7 +76,7 @@ def named(
     """
     if name is None:
         return instead
-    return name if isinstance(name, str) else partial(_told, name, instead, args, kwargs)
+    return one_line(name) if isinstance(name, str) else partial(_told, name, instead, args, kwargs)
 
 
 def _told(
@@ -79,7 +86,7 @@ def _told(
         text = function(*args, **kwargs)
     except Exception:  # a name is asked for where something else has gone wrong already
         return text_of(instead)
-    return cut(" ".join(text.split())) if isinstance(text, str) else text_of(instead)
+    return cut(one_line(text)) if isinstance(text, str) else text_of(instead)
 
 
 _Public = TypeVar("_Public", bound=Callable[..., object])
