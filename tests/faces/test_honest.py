@@ -23,13 +23,16 @@ from refcount import (
     ResourceFunction,
     ResourceMethod,
     SharedResource,
+    refcounted_attribute,
     refcounted_method,
     refcounted_resource,
+    resource_of,
 )
 from tests.helpers.programs import run_program
 
 cloudpickle: Any = import_module("cloudpickle")  # neither has types, or is installed for the checkers
 beartype: Any = import_module("beartype").beartype
+untyped_attribute: Any = refcounted_attribute
 
 
 @refcounted_resource(linger=1.0, name="cam", key=lambda index, size: index)
@@ -223,7 +226,7 @@ def test_cloudpickle_sends_what_is_local() -> None:
 MAIN = '''
 import pickle, subprocess, sys
 import cloudpickle
-from refcount import refcounted_method, refcounted_resource
+from refcount import refcounted_attribute, refcounted_method, refcounted_resource
 
 @refcounted_resource(linger=0.01)
 def camera(index):
@@ -242,17 +245,25 @@ class Hub:
     def common(cls):
         yield cls.__name__
 
+    listed = refcounted_attribute(list, stop=list.clear)
+
+    @refcounted_attribute
+    def generated(self):
+        yield self.name + "!"
+
 LOAD = """
 import pickle, sys
 camera, hub, feed = pickle.load(sys.stdin.buffer)
 with camera(1) as value, hub.feed("a") as one, feed("a") as same, hub.common() as name:
-    print(value, one, one is same, name, camera, hub.feed.resources()[0].name)
+    with hub.listed() as of, hub.generated() as x:
+        print(value, one, one is same, name, of, x, hub.listed, camera, hub.feed.resources()[0].name)
 """
 
 if __name__ == "__main__":
     assert pickle.loads(pickle.dumps(camera)) is camera
     assert pickle.loads(pickle.dumps(Hub.feed)) is Hub.feed
     hub = Hub("x")
+    hub.listed, hub.generated
     there = cloudpickle.dumps((camera, hub, hub.feed))
     print(subprocess.run([sys.executable, "-c", LOAD], input=there, capture_output=True))
 '''
@@ -261,8 +272,50 @@ if __name__ == "__main__":
 def test_cloudpickle_sends_what_is_in_main() -> None:
     """To a process that has another `__main__`; pickle finds it in this one."""
     ended = run_program(MAIN)
-    text = "camera 1 a of x True Hub <ResourceFunction camera, 1 up, 1 held> feeding('a')"
+    text = "camera 1 a of x True Hub [] x! <SharedResource Hub.listed, running, usecount=1> "
+    text += "<ResourceFunction camera, 1 up, 1 held> feeding('a')"
     assert text in ended.stdout, ended
+
+
+def test_cloudpickle_breaks_nothing_that_is_here() -> None:
+    """It gives the class that is there, and sets its attributes anew: what is in use stays in use, and is stopped."""
+    done: list[str] = []
+
+    @refcounted_resource
+    class Local:
+        listed: Any = untyped_attribute(list)
+
+        def __enter__(self) -> Local:
+            done.append("enter")
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            done.append("exit")
+
+        @refcounted_attribute(linger=1.0)
+        def generated(self) -> Generator[object]:
+            yield object()
+
+        @refcounted_method
+        def feed(self) -> Generator[object]:
+            yield object()
+
+    local = Local()
+    with local, local.listed() as listed, local.generated() as generated, local.feed() as feed:
+        there = cloudpickle.loads(cloudpickle.dumps(local))
+        assert cloudpickle.loads(cloudpickle.dumps(Local)) is type(there) is Local
+        assert cloudpickle.loads(cloudpickle.dumps(Local.feed)) is Local.feed
+        with local, local.listed() as one, local.generated() as two, local.feed() as three:
+            assert one is listed
+            assert two is generated
+            assert three is feed
+        with there.listed() as one, there.generated() as two, there.feed() as three:
+            assert one is not listed
+            assert two is not generated
+            assert three is not feed
+        assert (resource_of(local).usecount, resource_of(there).usecount) == (1, 0)
+        assert done == ["enter"]
+    assert done == ["enter", "exit"]
 
 
 # --- Decorators above and below -------------------------------------------------------------------------------------

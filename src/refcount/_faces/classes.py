@@ -19,7 +19,7 @@ from refcount._errors import RefcountError
 from refcount._faces.decorators import SupportsEnter
 from refcount._support.checks import check_function
 from refcount._support.naming import name_of, named, plain_name, public
-from refcount._support.weak import NOBODY, PerInstance
+from refcount._support.weak import NOBODY, PerInstance, made_once
 
 if TYPE_CHECKING:
     from refcount._core.openers import Life
@@ -120,8 +120,11 @@ class SharedClass(Generic[T]):
         self.name = name
         self._instances = PerInstance[Entries[T]](WHAT)
 
-    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
-        return type(self), (self.options, self.name)  # for cloudpickle, which takes classes of `__main__` to pieces
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
+        return made_once(self, type(self)), (
+            self.options,
+            self.name,
+        )  # for cloudpickle, which takes classes of `__main__` to pieces
 
     def entries(self, instance: object) -> Entries[T]:
         """Who is inside `instance`."""

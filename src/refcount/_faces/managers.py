@@ -109,8 +109,8 @@ class InstanceManager(Manages[T]):
 
     def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
         raise TypeError(
-            f"{type(self).__qualname__} cannot be copied or pickled, for what its demands hold would be shared or lost: "
-            "make another one for the same instances"
+            f"{type(self).__qualname__} cannot be copied or pickled, for what its demands hold would be shared "
+            "or lost: make another one for the same instances"
         )
 
     def __repr__(self) -> str:

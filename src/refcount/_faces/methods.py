@@ -25,7 +25,7 @@ from refcount._faces.functions import Calls, calls_of
 from refcount._faces.resource_function import ResourceFunction, Shared
 from refcount._support.checks import function_of
 from refcount._support.naming import name_of, plain_name, public, short
-from refcount._support.weak import NOBODY, PerInstance
+from refcount._support.weak import NOBODY, PerInstance, made_once
 from refcount._support.wrapping import Wrapping
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class _Method(Shared[P], Wrapping[P], Generic[P, T_co]):
             return _BoundMethod(self, args[0])(*args[1:], **kwargs)
 
     def _self_made_by(self) -> Callable[..., object]:
-        return partial(refcounted_method, **self._self_terms.given())
+        return made_once(self, partial(refcounted_method, **self._self_terms.given()))
 
 
 @public

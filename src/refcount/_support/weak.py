@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Hashable
 from operator import methodcaller
@@ -47,6 +48,39 @@ NOBODY: WeakValue[Any] = WeakValue(_Gone())
 """A reference that was dead before anybody could ask, for `values.get(key, NOBODY)()`."""
 
 
+class _Once(Generic[T]):
+    """Makes what was pickled, unless that is in this process already: then it gives that."""
+
+    __slots__ = ("_make", "_token")
+
+    def __init__(self, token: bytes, make: Callable[..., T]) -> None:
+        self._token = token
+        self._make = make
+
+    def __call__(self, *args: object) -> T:
+        found = _by_token.get(self._token)
+        if found is None:
+            found = _by_token[self._token] = self._make(*args)
+            _tokens[found] = self._token
+        return found
+
+
+_tokens: weakref.WeakKeyDictionary[Any, bytes] = weakref.WeakKeyDictionary()
+_by_token: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
+"""What was pickled or unpickled here."""
+
+
+def made_once(thing: T, make: Callable[..., T]) -> Callable[..., T]:
+    """Return, for the `__reduce__` of `thing`, what makes it with `make` in a process that has it not.
+
+    cloudpickle does so with classes that it takes to pieces: in a process that has one already, it gives that, and sets
+    its attributes anew. They had better be the same as before, for there may be instances in use.
+    """
+    token = _tokens.setdefault(thing, os.urandom(16))
+    _by_token[token] = thing
+    return _Once(token, make)
+
+
 V = TypeVar("V")
 
 
@@ -76,12 +110,15 @@ class PerInstance(Generic[V]):
     # Only C code touches the entries, each time in one step, so that no lock is taken where a finalizer of the garbage
     # collector may come in between.
 
-    __slots__ = ("_make", "entries", "name")
+    __slots__ = ("__weakref__", "_make", "entries", "name")
 
     def __init__(self, name: str, make: Callable[[], V] | None = None) -> None:
         self.name: str = name
         self._make = make
         self.entries: dict[int, Entry[V]] = {}
+
+    def __reduce__(self) -> tuple[Callable[..., PerInstance[V]], tuple[object, ...]]:
+        return made_once(self, type(self)), (self.name, self._make)  # nobody's values go along
 
     def get(self, instance: object, make: Callable[[], V] | None = None) -> V:
         """Return the value of `instance`, which is made if there is none yet, by `make` if that is given.
