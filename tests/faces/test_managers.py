@@ -12,6 +12,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Generator, Set
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -1306,3 +1307,42 @@ def test_class_access_gives_the_descriptor() -> None:
     """On the class a demand is itself, and says its name."""
     assert Manager.gpu is vars(Manager)["gpu"]
     assert repr(Manager.gpu) == "<demand Manager.gpu>"
+
+
+def test_a_manager_makes_nothing_before_somebody_demands() -> None:
+    """Many a manager is made whose instances never do: it costs little more than one without hooks."""
+    log: list[str] = []
+
+    class Many(InstanceManager[Worker]):
+        gpu = hooked(log)
+        cpu = hooked(log, name="cpu")
+
+    def resources() -> int:
+        return sum(type(thing) is SharedResource for thing in gc.get_objects())
+
+    gc.collect()
+    before = resources()
+    manager = Many([Worker()])
+    assert resources() == before
+    assert not manager.gpu
+    with pytest.raises(ReleasedError, match="no managed instance demands it"):
+        manager.gpu.value
+    manager.clear()
+    assert (resources(), log) == (before, [])
+
+
+def test_several_threads_bring_the_first_one() -> None:
+    """What is made then is made once: the hooks run once, and the demand ends with the last one."""
+    for seed in range(10):
+        log: list[str] = []
+
+        class Many(InstanceManager[Worker]):
+            gpu = hooked(log)
+
+        manager, workers = Many(), [needy() for _ in range(4)]
+        with shaken(seed):
+            run_threads(*[partial(manager.add_instance, worker) for worker in workers])
+        assert log == ["open gpu", "acquire gpu"]
+        assert manager.gpu.usecount == 4
+        manager.clear()
+        assert log == ["open gpu", "acquire gpu", "release gpu", "close gpu"]

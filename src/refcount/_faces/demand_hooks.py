@@ -134,9 +134,9 @@ class DemandLeases(Generic[T, V]):
         members: The instances that demand, each under its `id`.
     """
 
-    def __init__(self, declared: demand[Any, V], manager: object, members: dict[int, T]) -> None:
+    def __init__(self, declared: demand[Any, V], manager: ref[object], members: dict[int, T]) -> None:
         self._declared = declared
-        self._manager = ref(manager)
+        self._manager = manager
         self._members = members
         self._set_up()
 
@@ -253,6 +253,31 @@ class DemandLeases(Generic[T, V]):
             except BaseException as error:
                 errors.append(error)
         raise_worst(errors, f"the changed hook of {self._declared._name}")
+
+
+class LateLeases(Generic[T, V]):
+    """Those leases, made when an instance comes to demand: most managers have demands of which that never happens."""
+
+    __slots__ = ("_declared", "_made", "_manager", "_members")
+
+    def __init__(self, declared: demand[Any, V], manager: object, members: dict[int, T]) -> None:
+        self._declared = declared
+        self._made: dict[None, DemandLeases[T, V]] = {}
+        self._manager = ref(manager)
+        self._members = members
+
+    def find(self) -> DemandLeases[T, V] | None:
+        """Return the leases if they are made."""
+        return self._made.get(None)
+
+    def put(self, instance: T, demanding: bool) -> None:
+        """Let `instance` demand or not, as `DemandLeases.put` does."""
+        leases = self._made.get(None)
+        if leases is None and demanding:
+            fresh = DemandLeases(self._declared, self._manager, self._members)
+            leases = self._made.setdefault(None, fresh)  # one step, so that all threads get the same
+        if leases is not None:
+            leases.put(instance, demanding)
 
 
 def _give_back(leases: list[Lease[Any]], declared: demand[Any, Any]) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import typing_extensions
 
     from refcount._faces.attributes import refcounted_attribute
-    from refcount._faces.demand_hooks import DemandLeases
+    from refcount._faces.demand_hooks import LateLeases
     from refcount._faces.managers import InstanceManager
     from refcount._faces.methods import ResourceMethod
 
@@ -325,7 +325,7 @@ class Demand(IdentitySet[T_co], Generic[T_co, W_co]):
 
     __slots__ = ("_leases", "_name")
 
-    _leases: DemandLeases[T_co, W_co] | None
+    _leases: LateLeases[T_co, W_co] | None
     _name: str
 
     def __init__(self, made_by_a_manager: Never, /) -> None:
@@ -363,7 +363,8 @@ class Demand(IdentitySet[T_co], Generic[T_co, W_co]):
             refcount.ReleasedError: Manager.gpu has no value: no managed instance demands it
         """
         nothing: tuple[Any] = (None,)
-        held = self._leases.held if self._leases is not None else nothing if self else None
+        begun = None if self._leases is None else self._leases.find()
+        held = begun.held if begun is not None else nothing if self and self._leases is None else None
         if held is None:
             why = "it was the parent process's, refresh an instance" if self else "no managed instance demands it"
             raise ReleasedError(f"{self._name} has no value: {why}")
@@ -373,7 +374,7 @@ class Demand(IdentitySet[T_co], Generic[T_co, W_co]):
         return f"<Demand {self._name}, usecount={self.usecount}>"
 
 
-def new_demand(name: str, members: dict[int, T], leases: DemandLeases[T, V] | None) -> Demand[T, V]:
+def new_demand(name: str, members: dict[int, T], leases: LateLeases[T, V] | None) -> Demand[T, V]:
     """Make a `Demand`, which users do not; `leases` are those of its members, if anything is done meanwhile."""
     demand: Demand[T, V] = _new(Demand)
     demand._members, demand._name, demand._leases = members, name, leases

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, Never, Self, TypeAlias, TypeVar, cast
 
 from refcount._core.registry import registry
-from refcount._faces.demand_hooks import DemandLeases
+from refcount._faces.demand_hooks import LateLeases
 from refcount._faces.demands import Demand, Manages, declared_by, demand, new_demand
 from refcount._faces.tracked import is_tracked, watch
 from refcount._support.checks import no_name
@@ -23,7 +23,7 @@ V = TypeVar("V")
 Claim: TypeAlias = list[int]
 """The thread that works on an instance, and then those that have left word. Claims are told apart by identity."""
 
-DemandState: TypeAlias = tuple[demand[Any, Any], dict[int, T], DemandLeases[T, Any] | None]
+DemandState: TypeAlias = tuple[demand[Any, Any], dict[int, T], LateLeases[T, Any] | None]
 """One demand of a manager, who has it, and the leases of those, if anything is done meanwhile."""
 
 
@@ -72,7 +72,7 @@ class InstanceManager(Manages[T]):
         demands: list[DemandState[T]] = []
         for declared in declared_by(type(self)):
             members: dict[int, T] = {}
-            demands.append((declared, members, DemandLeases(declared, self, members) if declared._hooked else None))
+            demands.append((declared, members, LateLeases(declared, self, members) if declared._hooked else None))
         self._instances = ManagedInstances(demands)
         try:
             for instance in instances:
@@ -242,8 +242,9 @@ class ManagedInstances(Generic[T]):
         for _, members, leases in self.demands:
             for key in members.keys() - self.managed.keys():
                 del members[key]
-            if leases is not None:
-                leases.reset_after_fork()
+            begun = None if leases is None else leases.find()
+            if begun is not None:
+                begun.reset_after_fork()
         return ()
 
     def add(self, instance: T) -> bool:
@@ -377,7 +378,7 @@ class ManagedInstances(Generic[T]):
             else:
                 members.pop(key, None)
 
-    def _put(self, leases: DemandLeases[T, Any], instance: T, demanding: bool, errors: list[BaseException]) -> None:
+    def _put(self, leases: LateLeases[T, Any], instance: T, demanding: bool, errors: list[BaseException]) -> None:
         try:
             leases.put(instance, demanding)
             self._bring_in(leases)
@@ -387,10 +388,11 @@ class ManagedInstances(Generic[T]):
                 leases.put(instance, False)  # an interrupt may have come before it was
             self._bring_in(leases)
 
-    def _bring_in(self, leases: DemandLeases[T, Any]) -> None:
+    def _bring_in(self, leases: LateLeases[T, Any]) -> None:
         """Look again at those who came inside a hook that this thread ran, so that they hold the demand themselves."""
         errors: list[BaseException] = []
-        for guest in leases.guests():
+        begun = leases.find()
+        for guest in () if begun is None else begun.guests():
             try:
                 self.look_again(guest)
             except Exception as error:
