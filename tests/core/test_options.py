@@ -40,6 +40,10 @@ def test_they_stay_what_they_are() -> None:
         ({"linger": "1"}, TypeError, "linger must be a number of seconds, not '1'"),
         ({"linger": None}, TypeError, "linger must be a number of seconds, not None"),
         ({"check": 3}, TypeError, "check must be callable, not 3"),
+        ({"overlap": None}, TypeError, "overlap must be True or False, not None"),
+        ({"exclusive": "false"}, TypeError, "exclusive must be True or False, not 'false'"),
+        ({"own_thread": "no"}, TypeError, "own_thread must be True or False, not 'no'"),
+        ({"at_exit": "none"}, ValueError, "at_exit must be 'stop' or 'leave', not 'none'"),
         ({"exclusive": True, "overlap": True}, ValueError, "exclusive and overlap contradict each other"),
     ],
 )

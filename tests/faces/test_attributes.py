@@ -303,7 +303,7 @@ def test_one_set_of_options_for_several_methods() -> None:
 
     with ManualClock(), House().one() as one, House().two() as two:
         assert (one, two) == (1, 2)
-        assert repr(House.one) == f"<refcounted_attribute {House.__qualname__}.one of {House.__qualname__}.one>"
+        assert repr(House.one) == f"<refcounted_attribute {House.__name__}.one of {House.__name__}.one>"
 
 
 def test_factory_and_hooks_that_need_the_instance() -> None:
@@ -453,11 +453,11 @@ def test_a_name_that_cannot_be_made(name: Any) -> None:
         camera = refcounted_attribute(Camera, name=name)
 
     house = House()
-    assert house.camera.name == f"{House.__qualname__}.camera"
+    assert house.camera.name == f"{House.__name__}.camera"
     resource = house.camera
     del house
     gc.collect()
-    assert resource.name == f"{House.__qualname__}.camera"
+    assert resource.name == f"{House.__name__}.camera"
 
 
 def test_documentation() -> None:

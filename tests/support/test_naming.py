@@ -95,6 +95,34 @@ def test_names_are_printable() -> None:
     assert [hub.feed.resource().name, refcounted_resource(feed, name=NASTY).resource().name] == [f"{TIDY}()"] * 2
 
 
+def test_names_say_nothing_of_where_a_thing_was_defined() -> None:
+    """So they are alike, whatever it is."""
+
+    class A:
+        at = refcounted_attribute(list[int])
+
+        @refcounted_method
+        def feed(self) -> Any:
+            yield self
+
+    class M(InstanceManager[A]):
+        needing = demand("a")
+
+    def feed() -> Any:
+        yield
+
+    names = [
+        A().at.name,
+        A().feed.resource().name,
+        refcounted_resource(feed).resource().name,
+        repr(M.needing),
+        repr(A.at),
+    ]
+    assert names == ["A.at", "A.feed()", "feed()", "<demand M.needing>", "<refcounted_attribute A.at of list>"]
+    assert repr(M()) == "<M of 0 instances>"
+    assert SharedResource(lambda: nullcontext(1)).name == "<lambda>"
+
+
 class Mute(InstanceManager[object]):
     """A manager that cannot say what it is."""
 

@@ -17,7 +17,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeAlias, TypeVar, cast
 
 from refcount._core.clock import clocks
-from refcount._support.checks import check_amount, check_function, check_integer, check_seconds
+from refcount._support.checks import check_amount, check_flag, check_function, check_integer, check_seconds
 from refcount._support.naming import Name, short, text_of
 from refcount._support.reporting import report
 
@@ -229,6 +229,8 @@ class Options(Generic[T]):
         object.__setattr__(self, "linger", check_seconds("linger", self.linger))
         if self.check is not None:
             check_function("check", self.check, ("the value",))
+        for what, value in (("overlap", self.overlap), ("exclusive", self.exclusive), ("own_thread", self.own_thread)):
+            check_flag(what, value)
         if self.exclusive and self.overlap:
             raise ValueError(
                 "exclusive and overlap contradict each other: a newcomer waits for older generations, or it does not"

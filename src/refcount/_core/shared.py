@@ -39,8 +39,8 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             needed. By default the opener's name.
         linger: How many seconds the resource stays up after the last lease is gone. 0 stops it at once, in the
             releasing thread; `math.inf` keeps it up until `flush`, `close` or the end of the process.
-        check: Asked, outside every lock, before a value that is up is handed to a newcomer. If it returns False or
-            raises, the value is invalidated and the newcomer gets a fresh one.
+        check: Asked, outside every lock, before a value that is up is handed to a newcomer. If what it returns is
+            not true, or it raises, the value is invalidated and the newcomer gets a fresh one.
         overlap: Start a new generation at once while the old one still stops, instead of waiting for it.
         exclusive: Never have two generations at once: whoever comes after an `invalidate` or a failed `check` waits
             until the old holders have left and the old one has stopped. For ports, mounts, devices. Who holds the old

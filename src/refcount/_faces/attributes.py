@@ -214,11 +214,11 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
     def __set_name__(self, owner: type[object], name: str) -> None:
         if self._recipe is None:
             raise TypeError(
-                f"{owner.__qualname__}.{name} has nothing to start: write `@refcounted_attribute(...)` above a "
+                f"{name_of(owner)}.{name} has nothing to start: write `@refcounted_attribute(...)` above a "
                 "generator method, or hand a factory in"
             )
         if self._places is None:  # a second name is another one for the same thing
-            self._places = PerInstance(f"{owner.__qualname__}.{name}")
+            self._places = PerInstance(f"{name_of(owner)}.{name}")
 
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Self: ...

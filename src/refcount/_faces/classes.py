@@ -18,7 +18,7 @@ from refcount._core.shared import SharedResource, new_resource
 from refcount._errors import RefcountError
 from refcount._faces.decorators import SupportsEnter
 from refcount._support.checks import check_function
-from refcount._support.naming import name_of, named, plain_name, public
+from refcount._support.naming import name_of, named, public
 from refcount._support.weak import NOBODY, PerInstance, made_once
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class SharedClass(Generic[T]):
         return next(vars(base)[method] for base in order if method in vars(base)) if own is None else own
 
     def _resource(self, weak: ref[object]) -> SharedResource[T]:
-        kind, name = plain_name(type(weak())), self.name
+        kind, name = name_of(type(weak())), self.name
         full_name = named(name if name is None or isinstance(name, str) else partial(_ask, name, weak), kind)
         return new_resource(cast("Callable[[], Life[T]]", partial(self._life, weak, kind)), full_name, self.options)
 

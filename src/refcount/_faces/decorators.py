@@ -324,9 +324,9 @@ def refuse_method(function: Callable[..., object], owner: type[object]) -> None:
     """
     written = function_of(inspect.unwrap(function))
     first = next(iter(signature_of(written).parameters.values()), None)
-    if first is None or first.kind not in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
+    if first is None or first.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD):
         return
-    place, _, name = name_of(written).rpartition(".")
+    place, _, name = str(getattr(written, "__qualname__", "")).rpartition(".")
     in_body = written.__module__ == owner.__module__ and place == owner.__qualname__ and name != "<lambda>"
     if in_body or first.name == "self":
         raise TypeError(

@@ -173,7 +173,7 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
 
     def __set_name__(self, owner: type[object], name: str) -> None:
         global _named
-        full_name = f"{owner.__qualname__}.{name}"
+        full_name = f"{name_of(owner)}.{name}"
         if not issubclass(owner, Manages):
             raise TypeError(
                 f"{full_name} is a demand, which only a manager can have: write "

@@ -50,8 +50,8 @@ class RefcountedExecutor(PoolResource[Executor]):
         name: Names the executor in errors and reprs, and its threads: a text, or a function that returns one; by
             default the name of the class.
         linger: How many seconds the threads stay after the last lease is gone.
-        check: Asked, with the executor, before it is handed to a newcomer while it is up. If it returns False or
-            raises, the newcomer gets a new one.
+        check: Asked, with the executor, before it is handed to a newcomer while it is up. If what it
+            returns is not true, or it raises, the newcomer gets a new one.
         overlap: Whether a newcomer has new threads at once while the old ones still finish their tasks. If not, it
             waits for them, so that there are never more than asked for; but then no task may lease its own executor,
             for it would wait for itself.

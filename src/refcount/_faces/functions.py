@@ -33,7 +33,7 @@ from refcount._faces.decorators import (
     terms_of,
 )
 from refcount._faces.resource_function import ResourceFunction
-from refcount._support.naming import name_of, plain_name, public
+from refcount._support.naming import name_of, public
 from refcount._support.reporting import raise_all
 from refcount._support.weak import NOBODY, WeakValue
 from refcount._support.wrapping import Wrapping
@@ -272,7 +272,8 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
     own `__enter__`, the last exit its own `__exit__`. That always gets (None, None, None), whatever a with-body raised,
     and what it returns is ignored: one consumer's error is not the others'. So a class that rolls back when the body
     raises, or swallows what it raised, is not one to share. A class takes none of the options that are for many
-    resources: `key`, `capacity`, `weight` and `when_full`.
+    resources: `key`, `capacity`, `weight` and `when_full`. It must be a new one: a class that its module has already is
+    refused, but one that a function or `type(...)` has made a while ago looks like a new one, and is changed.
 
     The functions given as `name`, `key` and `weight` are called with all arguments of a call, defaults included: by
     position as the function itself takes them, or by keyword if they can take them only so, as `lambda host, **_: host`
@@ -341,7 +342,7 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
             terms.refuse_for_class(f"{WHAT} on {name_of(source)}")
             return _shared_class(source, terms)
         check_source(WHAT, source)
-        name = terms.name if isinstance(terms.name, str) else plain_name(source)
+        name = terms.name if isinstance(terms.name, str) else name_of(source)
         arguments = Arguments(name, signature_of(source), terms)
         return SharedFunction(source, calls_of(arguments, terms)(source, arguments, terms, keep=arguments.none))
 

@@ -14,7 +14,7 @@ from refcount._faces.demand_hooks import LateLeases
 from refcount._faces.demands import Demand, Manages, declared_by, demand, new_demand
 from refcount._faces.tracked import is_tracked, watch
 from refcount._support.checks import no_name
-from refcount._support.naming import public, short
+from refcount._support.naming import name_of, public, short
 from refcount._support.reporting import raise_worst, report
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class InstanceManager(Manages[T]):
                 self.add_instance(instance)
         except BaseException:
             for error in self._remove_all():
-                report(error, f"removing an instance from {type(self).__qualname__}")
+                report(error, f"removing an instance from {name_of(type(self))}")
             raise
 
     def __enter__(self) -> Self:
@@ -93,7 +93,7 @@ class InstanceManager(Manages[T]):
 
     def _managed(self) -> ManagedInstances[T]:
         if self._instances is None:
-            raise RuntimeError(f"{type(self).__qualname__}.__init__ has not called super().__init__() yet")
+            raise RuntimeError(f"{name_of(type(self))}.__init__ has not called super().__init__() yet")
         return self._instances
 
     def _find(self, declared: demand[Any, V]) -> Demand[T, V]:
@@ -105,17 +105,17 @@ class InstanceManager(Manages[T]):
                 return demands.setdefault(declared, new_demand(declared._name, members, leases))
         if not declared._named:
             raise no_name(declared)
-        raise TypeError(f"{declared!r} was assigned to its class after this {type(self).__qualname__} was made")
+        raise TypeError(f"{declared!r} was assigned to its class after this {name_of(type(self))} was made")
 
     def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
         raise TypeError(
-            f"{type(self).__qualname__} cannot be copied or pickled, for what its demands hold would be shared "
+            f"{name_of(type(self))} cannot be copied or pickled, for what its demands hold would be shared "
             "or lost: make another one for the same instances"
         )
 
     def __repr__(self) -> str:
         number = 0 if self._instances is None else len(self._instances.managed)
-        return f"<{type(self).__qualname__} of {number} instances>"
+        return f"<{name_of(type(self))} of {number} instances>"
 
     @property
     def instances(self) -> tuple[T, ...]:
@@ -148,7 +148,7 @@ class InstanceManager(Manages[T]):
             ('b',)
         """
         if not (self._instances or self._managed()).add(instance):
-            raise ValueError(f"{short(instance)} is managed by {type(self).__qualname__} already")
+            raise ValueError(f"{short(instance)} is managed by {name_of(type(self))} already")
 
     def remove_instance(self, instance: T) -> None:
         """Manage `instance` no longer, and end what it demanded.
@@ -160,7 +160,7 @@ class InstanceManager(Manages[T]):
             Exception: What a hook or the resource of a demand raised; the instance is removed all the same.
         """
         if not (self._instances or self._managed()).update(instance, remove=True):
-            raise ValueError(f"{short(instance)} is not managed by {type(self).__qualname__}")
+            raise ValueError(f"{short(instance)} is not managed by {name_of(type(self))}")
 
     def clear(self) -> None:
         """Manage nobody any more, and end all demands; a manager does so at the end of its with-statement.
@@ -177,7 +177,7 @@ class InstanceManager(Manages[T]):
             >>> manager.instances
             ()
         """
-        raise_worst(self._remove_all(), f"removing an instance from {type(self).__qualname__}")
+        raise_worst(self._remove_all(), f"removing an instance from {name_of(type(self))}")
 
     def _remove_all(self) -> list[BaseException]:
         errors: list[BaseException] = []
@@ -212,7 +212,7 @@ class InstanceManager(Manages[T]):
             True
         """
         if not (self._instances or self._managed()).update(instance):
-            raise ValueError(f"{short(instance)} is not managed by {type(self).__qualname__}")
+            raise ValueError(f"{short(instance)} is not managed by {name_of(type(self))}")
 
 
 class ManagedInstances(Generic[T]):

@@ -24,7 +24,7 @@ from refcount._faces.decorators import Source, Terms, check_source, signature_of
 from refcount._faces.functions import Calls, calls_of
 from refcount._faces.resource_function import ResourceFunction, Shared
 from refcount._support.checks import function_of
-from refcount._support.naming import name_of, plain_name, public, short
+from refcount._support.naming import name_of, public, short
 from refcount._support.weak import NOBODY, PerInstance, made_once
 from refcount._support.wrapping import Wrapping
 
@@ -175,7 +175,7 @@ def _leads_to(attribute: object, method: _Method[..., object]) -> bool:
 def _misplaced(method: _Method[..., object], instance: object) -> TypeError:
     """Return the error of a call on what has no such method."""
     name = method.__qualname__
-    if "." not in plain_name(method.__wrapped__):
+    if "." not in name_of(method.__wrapped__):
         return TypeError(f"{name} is no method: decorate functions with @refcounted_resource")
     return TypeError(
         f"{name} is a method, and {short(instance)} is no instance of its class; "
@@ -304,7 +304,8 @@ def refcounted_method(source: Callable[..., Any] | None = None, /, **options: An
     so that `producer.feed` has all that a `ResourceFunction` has. Nothing is kept in the instances, which may be
     unhashable, and be copied and pickled: a copy has resources of its own. An instance is kept alive while one of its
     resources is not idle, and not otherwise. In a subclass, the method that overrides and the one that is overridden
-    are two.
+    are two. A lease that an instance itself keeps goes with it and is reported; then the method is closed, as any
+    generator that is lost, so that of what would stop the resource only what stands in a `finally` is done.
 
     Instances must allow weak references: a class with `__slots__` needs `__weakref__` among them.
 
@@ -358,7 +359,7 @@ def refcounted_method(source: Callable[..., Any] | None = None, /, **options: An
         if isinstance(source, classmethod):
             kind, function = ResourceClassMethod, function.__func__
         check_source(WHAT, function)
-        name = terms.name if isinstance(terms.name, str) else plain_name(function)
+        name = terms.name if isinstance(terms.name, str) else name_of(function)
         return _made(kind, function, Arguments(name, _without_instance(function), terms), terms)
 
     return decorate if source is None else decorate(source)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from functools import cached_property, partial, partialmethod
-from typing import Generic, Never, Protocol, Self, TypeVar, get_origin, overload
+from functools import cached_property, partial, partialmethod, singledispatchmethod
+from typing import Generic, Never, Protocol, Self, TypeVar, cast, get_origin, overload
 from weakref import ref
 
 from refcount._support.checks import no_name
-from refcount._support.naming import public, short
+from refcount._support.naming import name_of, public, short
 from refcount._support.reporting import raise_worst
 from refcount._support.weak import PerInstance
 
@@ -77,7 +77,7 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
     def __set_name__(self, owner: type[object], name: str) -> None:
         self.__doc__ = "A plain attribute whose changes are noticed by whoever manages the instance."
         self._name = name
-        self._owner = owner.__qualname__
+        self._owner = name_of(owner)
         _classes.clear()  # the class may exist already, if somebody calls this by hand
         check_tracked(owner)
 
@@ -122,7 +122,7 @@ class tracked(Generic[T]):  # read like `property`, which it resembles
         except TypeError:
             cls = type(instance)
             raise TypeError(
-                f"tracked {cls.__qualname__}.{self._name} is kept in __dict__, which instances have not: "
+                f"tracked {name_of(cls)}.{self._name} is kept in __dict__, which instances have not: "
                 f"{how_to_track(cls)}"
             ) from None
 
@@ -153,7 +153,7 @@ def check_tracked(cls: type[object]) -> None:
             found = inspect.getattr_static(cls, name, None)
             if (found is None or inspect.ismemberdescriptor(found)) and _means_tracked(hint, owner):
                 raise TypeError(
-                    f"{owner.__qualname__}.{name} is tracked by its annotation alone: {how_to_track(cls, name)}"
+                    f"{name_of(owner)}.{name} is tracked by its annotation alone: {how_to_track(cls, name)}"
                 )
 
 
@@ -215,28 +215,35 @@ def needs_attribute(name: str) -> Callable[[object], bool]:
     if not name.isidentifier():
         raise ValueError(f"{WHO} must be the name of an attribute, not {short(name)}")
 
-    def needs(instance: object) -> bool:
-        value: object = getattr(instance, name, MISSING)
-        if value is MISSING:
-            # Of what computes it, the error is wanted that it has hidden.
-            return isinstance(getattr(type(instance), name, None), FAILING) and bool(getattr(instance, name))
-        if isinstance(value, tracked):
-            cls = type(instance)
-            raise TypeError(
-                f"{value!r} of {cls.__qualname__} is no value, but the default of a field: {how_to_track(cls)}"
-            )
-        if callable(value) and name not in getattr(instance, "__dict__", ()):
-            refuse_method(type(instance), name)
-        return bool(value)
+    return partial(_needs, name)
 
-    return needs
+
+def _needs(name: str, instance: object) -> bool:
+    value: object = getattr(instance, name, MISSING)
+    if value is MISSING:
+        # Of what computes it, the error is wanted that it has hidden.
+        return isinstance(getattr(type(instance), name, None), FAILING) and bool(getattr(instance, name))
+    if isinstance(value, tracked):
+        cls = type(instance)
+        raise TypeError(f"{value!r} of {name_of(cls)} is no value, but the default of a field: {how_to_track(cls)}")
+    if callable(value):
+        refuse_method(type(instance), name)
+        if isinstance(value, partial) or inspect.isroutine(value):
+            raise _always_true(f"{name} of {short(instance)} is the function `{name_of(cast('object', value))}`", name)
+    return bool(value)
+
+
+def _always_true(what: str, name: str) -> TypeError:
+    return TypeError(
+        f"{what}, which would always be true: write `demand(lambda instance: instance.{name}())`, "
+        f"or `instance.{name} is not None` if that is what is meant"
+    )
 
 
 def refuse_method(cls: type, name: str) -> None:
     """Raise `TypeError` if what a class has under a name is a method."""
     found = inspect.getattr_static(cls, name, None)
-    if isinstance(found, classmethod | partialmethod) or (inspect.isroutine(found) and callable(found)):
-        raise TypeError(
-            f"{cls.__qualname__}.{name} is a method, which would always be true: "
-            f"write `demand(lambda instance: instance.{name}())`"
-        )
+    if isinstance(found, classmethod | partialmethod | singledispatchmethod) or (
+        inspect.isroutine(found) and callable(found)
+    ):
+        raise _always_true(f"{name_of(cls)}.{name} is a method", name)

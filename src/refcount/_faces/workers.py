@@ -9,7 +9,7 @@ from refcount._core.clock import monotonic
 from refcount._core.parking import Parker
 from refcount._faces.pool import PoolResource, ThreadPool, Workers, one_for_each
 from refcount._support.checks import advises, check_function, check_name, check_timeout
-from refcount._support.naming import Name, named, plain_name, public
+from refcount._support.naming import Name, name_of, named, public
 from refcount._support.reporting import report
 
 LONG_LIFE = 1.0
@@ -169,8 +169,8 @@ class WorkerGroup(PoolResource["WorkerGroup"]):
         name: Names the group in errors and reprs, and its threads: a text, or a function that returns one; by default
             the target's name.
         linger: How many seconds the workers stay after the last lease is gone.
-        check: Asked before the group is handed to a newcomer while its workers are up. If it returns False or raises,
-            the newcomer gets new workers.
+        check: Asked before the group is handed to a newcomer while its workers are up. If what it returns
+            is not true, or it raises, the newcomer gets new workers.
         overlap: Whether a newcomer has new workers at once while the old ones still end. If not, it waits for them, so
             that there are never more than asked for; but then no worker may lease its own group, for it would wait for
             itself.
@@ -207,7 +207,7 @@ class WorkerGroup(PoolResource["WorkerGroup"]):
     ) -> None:
         check_function("the target of a WorkerGroup", target, ("stopping",))
         check_name(type(self).__name__, name)
-        full_name = named(name, plain_name(target))
+        full_name = named(name, name_of(target))
         super().__init__(
             lambda: WorkerPool(target, full_name),
             lambda _pool: self,

@@ -48,10 +48,11 @@ class Member:
             TypeError: The class of the instance, and all its bases, have it not.
         """
         if self._name is None:
-            self._name = self._find(type(instance))
+            self._name = self._find(instance)
         return getattr(instance, self._name)
 
-    def _find(self, cls: type) -> str:
+    def _find(self, instance: object) -> str:
+        cls = instance if isinstance(instance, type) else type(instance)  # a class method is called on its class
         for base in cls.__mro__:
             for name, value in vars(base).items():
                 if value is self._thing:
@@ -286,6 +287,12 @@ def check_name(what: str, name: object, given: tuple[str, ...] | None = None) ->
         if not callable(name):
             raise TypeError(f"the name of {what} must be a string, or a function that returns one, not {short(name)}")
         check_function(f"the name of {what}", name, given)
+
+
+def check_flag(what: str, flag: object) -> None:
+    """Raise `TypeError`, naming `what` and the value, unless it is True or False: a text like "no" counts as true."""
+    if not isinstance(flag, bool):
+        raise TypeError(f"{what} must be True or False, not {short(flag)}")
 
 
 def check_integer(what: str, number: object, *, least: int = 0) -> int:

@@ -20,18 +20,18 @@ _shortener.maxstring = _shortener.maxlong = _shortener.maxother = LENGTH // 2
 
 
 def name_of(thing: object) -> str:
-    """Return what a reader would call `thing`: behind partials, and after its class if it has no name of its own."""
+    """Return what a reader would call `thing`: behind partials, and after its class if it has no name of its own.
+
+    That is as its calls are written, `camera` or `Producer.feed`, wherever it was defined.
+    """
     while isinstance(thing, partial):
         thing = thing.func
     name = getattr(thing, "__qualname__", None)
-    if isinstance(name, str):
-        return name
-    return type(thing).__qualname__ if callable(thing) else short(thing)
-
-
-def plain_name(function: object) -> str:
-    """Return the function's name as its calls are written; `camera`, or `Producer.feed`."""
-    return name_of(function).rpartition("<locals>.")[2]
+    if not isinstance(name, str):
+        if not callable(thing):
+            return short(thing)
+        name = type(thing).__qualname__
+    return name.rpartition("<locals>.")[2]
 
 
 def short(value: object) -> str:
