@@ -164,7 +164,7 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
         return self
 
     def __reduce__(self) -> Never:  # what `pickle` asks
-        raise TypeError(f"{short(self)} cannot be pickled: it belongs to this process")
+        raise TypeError(f"{self.name} cannot be pickled: it belongs to this process")
 
     def __repr__(self) -> str:
         return f"<SharedResource {self.name}, {self.state.value}, usecount={self.usecount}>"
