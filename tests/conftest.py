@@ -1,6 +1,7 @@
 """What holds for every test: no thread is left behind, and what is slow runs only when asked for."""
 
 import gc
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,12 @@ hypothesis.settings.load_profile("refcount")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that asks for everything."""
     parser.addoption("--slow", action="store_true", help="run slow tests too, and sweeps at all of their points")
+
+
+def pytest_sessionstart() -> None:
+    """Listen to Ctrl-C, which tests press, also where a shell has started the run in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -320,14 +320,15 @@ def press_ctrl_c() -> None:
     signal.pthread_kill(MAIN, signal.SIGINT)
 
 
+def press_when(reached: Callable[[], bool]) -> None:
+    """Do that as soon as something is so."""
+    until(reached, "what the signal waits for")
+    press_ctrl_c()
+
+
 def interrupted(work: Callable[[], object], held: Held) -> None:
     """Interrupt this thread in `work` while the hook is held up."""
-
-    def press() -> None:
-        assert held.reached.wait(WAIT)
-        press_ctrl_c()
-
-    presser = threading.Thread(target=press)
+    presser = threading.Thread(target=partial(press_when, held.reached.is_set))
     presser.start()
     with pytest.raises(KeyboardInterrupt):
         work()
@@ -414,11 +415,7 @@ def test_a_start_that_goes_on_is_taken_over_by_who_waits() -> None:
     waiter = threading.Thread(target=wait_for_it)
     waiter.start()
 
-    def press() -> None:
-        until(lambda: waiting(resource) == 2, "the waiter")
-        press_ctrl_c()
-
-    presser = threading.Thread(target=press)
+    presser = threading.Thread(target=partial(press_when, lambda: waiting(resource) == 2))
     presser.start()
     with pytest.raises(KeyboardInterrupt):
         resource.acquire()
@@ -442,3 +439,122 @@ def test_what_goes_on_for_ever_can_be_given_up() -> None:
     held.open.set()
     resource.wait_stopped(WAIT)
     assert watched.alive == 0
+
+
+def test_another_thread_than_the_starter_is_interrupted() -> None:
+    """In the stop; the resource is stopping for as long as the hook goes on."""
+    held = Held()
+    resource = SharedResource.of(object, stop=held, own_thread=True)
+    leases: list[Lease[object]] = []
+    in_thread(lambda: leases.append(resource.acquire()))
+    interrupted(leases[0].release, held)
+    assert resource.state is State.STOPPING
+    with pytest.raises(TimeoutError):
+        resource.wait_stopped(timeout=0)
+    held.open.set()
+    resource.wait_stopped(WAIT)
+
+
+@pytest.mark.parametrize("verb", ["invalidate", "abandon"])
+@pytest.mark.parametrize("stops", [False, True])
+def test_what_was_given_up_before_the_interrupt_is_waited_for_by_nobody(verb: str, stops: bool) -> None:
+    """The next one starts at once, though the hook hangs."""
+    helds = [Held()]
+    held = helds[0]
+
+    def hang(*_value: object) -> None:
+        if helds:
+            helds.pop()()
+
+    resource = SharedResource.of(
+        object, start=None if stops else hang, stop=hang if stops else None, own_thread=True, name="thing"
+    )
+
+    def give_up_and_press() -> None:
+        assert held.reached.wait(WAIT)
+        getattr(resource, verb)()
+        press_ctrl_c()
+
+    presser = threading.Thread(target=give_up_and_press)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        resource.acquire().release()
+    presser.join(WAIT)
+    assert resource.acquire(timeout=WAIT).release()
+    held.open.set()
+    resource.wait_stopped(WAIT)
+
+
+class Late(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_an_interrupt_may_be_any_error(stops: bool) -> None:
+    """It is not taken for the hook's own."""
+
+    def raise_late(*_signal: object) -> None:
+        raise Late
+
+    helds = [Held()]
+    held = helds[0]
+
+    def hang(*_value: object) -> None:
+        if helds:
+            helds.pop()()
+
+    resource = SharedResource.of(object, start=None if stops else hang, stop=hang if stops else None, own_thread=True)
+    presser = threading.Thread(target=partial(press_when, held.reached.is_set))
+    before = signal.signal(signal.SIGINT, raise_late)
+    try:
+        presser.start()
+        with pytest.raises(Late):
+            resource.acquire().release()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    presser.join(WAIT)
+    assert resource.state is State.STOPPING
+    held.open.set()
+    resource.wait_stopped(WAIT)
+
+
+def test_the_error_of_what_goes_on_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nobody else to get it."""
+    held = Held()
+
+    def stop(_value: object) -> None:
+        held()
+        raise OSError("too late")
+
+    errors = unraisable_errors(monkeypatch)
+    resource = SharedResource.of(object, stop=stop, own_thread=True)
+    interrupted(resource.acquire().release, held)
+    held.open.set()
+    resource.wait_stopped(WAIT)
+    until(lambda: errors, "the report")
+    assert [str(error) for error in errors] == ["too late"]
+
+
+def test_with_overlap_a_hook_that_goes_on_holds_up_nobody() -> None:
+    """Nor does it get the stop of who has taken its start over."""
+    helds = [Held()]
+    held = helds[0]
+    watched = Watched(start=lambda: helds.pop()() if helds else None)
+    resource = SharedResource(watched.open, own_thread=True, overlap=True)
+
+    def wait_for_it() -> None:
+        assert held.reached.wait(WAIT)
+        with resource():
+            pass
+
+    waiter = threading.Thread(target=wait_for_it)
+    waiter.start()
+    presser = threading.Thread(target=partial(press_when, lambda: waiting(resource) == 2))
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        resource.acquire()
+    waiter.join(WAIT)
+    presser.join(WAIT)
+    assert (watched.starts, watched.stops) == (1, 1)
+    held.open.set()
+    until(lambda: watched.stops == 2, "the undoing")

@@ -124,8 +124,9 @@ def test_what_is_broken_is_noticed(broken: str, every: Every) -> None:
 
     Most of the time goes by in waiting for what does not come, so that the quick form is sooner at an end with it.
     """
-    stuck, seconds = 3 / every(3), 1 / every(2)
-    start = f"import sys, tests.stress; tests.stress.STUCK = {stuck}; sys.exit(tests.stress.main())"
-    ended = run("--seconds", str(seconds), "--seed", "1", "--threads", "6", source=f"{BROKEN[broken]}\n{start}")
-    assert ended.returncode != 0
-    assert ended.stderr
+    start = f"import sys, tests.stress; tests.stress.STUCK = {3 / every(3)}; sys.exit(tests.stress.main())"
+    tries = (  # on a busy machine little happens in a second
+        run("--seconds", str(seconds), "--seed", "1", "--threads", "6", source=f"{BROKEN[broken]}\n{start}")
+        for seconds in (1 / every(2), 3, 9)
+    )
+    assert any(ended.returncode != 0 and ended.stderr for ended in tries)

@@ -123,10 +123,8 @@ class Controls(Stoppable[T_co], Generic[T_co]):
         for generation in self._machine.generations:
             registry.keep_for_ever(generation)  # first, so that no interrupt can come in between
             self._forget(generation)
-        if self._entered is not None:
-            self._entered.clear()  # whoever is inside a with-block on it keeps nothing up any more
-        if self._machine.observed:
-            self._tell_observers()
+        if self._observers is not None:
+            self._observers.tell(self._machine.noted)
 
     def close(self, timeout: float | None = None, *, force: bool = False) -> None:
         """Refuse newcomers for good, wait for the holders to leave, and see it stopped.
@@ -192,7 +190,7 @@ class Controls(Stoppable[T_co], Generic[T_co]):
 
     def works_here(self) -> bool:
         """Return whether this thread is inside a hook of the resource."""
-        return any(map(self._machine.works, callers_of(get_ident())))
+        return self._is_inside(callers_of(get_ident()))
 
     def _wait_quiet(self, deadline: float | None) -> bool:
         """Wait until nothing runs, and say whether that came before `deadline`."""

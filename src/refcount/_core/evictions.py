@@ -23,7 +23,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 from weakref import ref
 
-from refcount._core.parking import Parker
+from refcount._core.parking import Mark, Parker, is_inside
 from refcount._support.weak import NOBODY
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Key(Generic[G]):
         self.driver: Callable[[], Driver[G] | None] = NOBODY
         self.weight = weight
         self.refused = False
-        self.entered: dict[int, list[int]] = {}
+        self.entered: dict[int, Mark] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -148,7 +148,7 @@ class Place(Generic[G]):
 
     def is_inside(self, key: Key[G]) -> bool:
         """Return whether the thread would wait for ever for `key`, since it is itself inside a with-block on it."""
-        return self.for_ever and any(by in self.line for line in key.entered.copy().values() for by in line)
+        return self.for_ever and any(is_inside(mark, self.line) for mark in key.entered.copy().values())
 
 
 Enough = Callable[["int | Fraction"], bool]

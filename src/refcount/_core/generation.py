@@ -7,7 +7,7 @@ from types import GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from refcount._core.parking import Alone
+    from refcount._core.parking import Alone, Mark
 
 
 class State(enum.Enum):
@@ -96,7 +96,7 @@ class Slot(Protocol):
         entered: Which thread is inside a with-block on the resource, and who waits for it, by the `id` of the lease.
     """
 
-    entered: dict[int, list[int]]
+    entered: dict[int, Mark]
 
     def enter(self, generation: Generation[object], by: int, deadline: float | None) -> None:
         """Return when `generation` may start; harmless when repeated."""

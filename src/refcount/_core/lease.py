@@ -18,10 +18,11 @@ from inspect import Signature
 from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeGuard, TypeVar
+from weakref import ref
 
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, Hold
-from refcount._core.parking import Parker, callers_of, deadline_after
+from refcount._core.parking import Mark, Parker, callers_of, deadline_after
 from refcount._core.registry import registry
 from refcount._errors import RefcountError, ReleasedError
 from refcount._support.naming import public
@@ -328,7 +329,8 @@ class EnteredLease(Lease[T_co]):
 
     def __enter__(self) -> T_co:
         inside, first = self._inside, id(self) not in self._inside
-        inside[id(self)] = callers_of(get_ident())
+        if first:
+            inside[id(self)] = callers_of(get_ident()), ref(self)
         try:
             return super().__enter__()
         except BaseException:
@@ -339,8 +341,10 @@ class EnteredLease(Lease[T_co]):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self._inside.pop(id(self), None)
-        super().__exit__(exc_type, exc, trace)
+        try:
+            self._inside.pop(id(self), None)
+        finally:
+            super().__exit__(exc_type, exc, trace)
 
     def release(self) -> bool:
         self._inside.pop(id(self), None)
@@ -352,7 +356,7 @@ class EnteredLease(Lease[T_co]):
         super().__del__()
 
     @property
-    def _inside(self) -> dict[int, list[int]]:
+    def _inside(self) -> dict[int, Mark]:
         entered = self._resource._entered
         assert entered is not None  # else it would be a plain lease
         return entered

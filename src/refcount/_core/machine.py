@@ -91,6 +91,14 @@ class Machine(ConsumerSteps[T]):
         if generation in self.working and self.working[generation] == by:
             del self.working[generation]
 
+    def pass_on(self, generation: Generation[T], by: object, to: object) -> bool:
+        """Let `to` have the claim of `by`, if that has it; say whether it had."""
+        with self.lock:
+            if generation not in self.working or self.working[generation] != by:
+                return False
+            self.working[generation] = to
+            return True
+
     def claim(self, generation: Generation[T], by: object) -> bool:
         """Take over the stop of `generation` if somebody has given it up; say whether it is to be run."""
         with self.lock:

@@ -11,6 +11,7 @@ undone as soon as it is done, and the next one does not begin before that.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
@@ -135,11 +136,13 @@ class _Task(Generic[T]):
 
     Attributes:
         over: Whether its start has failed, or its stop has run.
+        error: What it has failed with.
     """
 
     life: Life[T] | None = None
     value: T
     over = False
+    error: BaseException | None = None
 
     def __init__(self, lives: LivesInThreads[T], thread: OwnThread) -> None:
         self._lives = lives
@@ -156,7 +159,8 @@ class _Task(Generic[T]):
             if life.gi_code in ASKS_FOR_RUNNER:
                 runners[get_ident()] = self._submit
             self.value = begin(life, self._lives.name)
-        except BaseException:
+        except BaseException as error:
+            self.error = error
             self.over = True
             raise
 
@@ -165,16 +169,19 @@ class _Task(Generic[T]):
         assert self.life is not None  # it was begun
         try:
             finish(self.life, self._lives.name)
+        except BaseException as error:
+            self.error = error
+            raise
         finally:
             self.over = True
 
     def undo(self) -> None:
-        """Stop it if it is up, for nobody."""
+        """Stop it if it is up, for nobody, and report what it has failed with."""
         if self.life is not None and self.life.gi_suspended:
-            try:
+            with suppress(BaseException):
                 self.end()
-            except Exception as error:
-                report(error, f"the stop of {text_of(self._lives.name)}")
+        if self.error is not None:
+            report(self.error, f"what {text_of(self._lives.name)} was left alone with")
 
     def close(self) -> None:
         """Drop what was started, as the garbage collector does."""
@@ -191,25 +198,27 @@ def _live(lives: LivesInThreads[T]) -> Generator[T, None, None]:
             thread.start()
             thread.run(task.begin)
         except BaseException:
-            if thread.asked and not task.over:  # interrupted: it goes on alone
-                thread.submit(alone)
+            if thread.asked and not task.over:  # interrupted: it goes on alone. No call comes before that is noted
                 alone.thread = thread.number
                 lives.left[by] = alone
                 lives.before = (forks, alone) if lives.in_turn else None
+                thread.submit(alone)
             raise
         try:
             yield from (task.value,)
         except GeneratorExit:  # the garbage collector closes it, with all that it belongs to
             task.close()
             raise
+        by = 0
         try:
+            by = get_ident()  # often another thread than the one that has started it
             thread.run(task.end)
         except BaseException:
-            if not task.over:
-                thread.submit(alone)
+            if not task.over:  # the same
                 alone.thread = thread.number
                 lives.left[by] = alone
                 lives.before = (forks, alone) if lives.in_turn else None
+                thread.submit(alone)
             raise
     finally:
         thread.end()

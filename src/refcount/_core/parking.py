@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import ReferenceType
 
 from refcount._core.clock import monotonic
 from refcount._core.generation import Hold
@@ -157,7 +158,7 @@ class Alone:
             self._over.unpark()
             self.do_the_rest()
 
-    def take(self) -> bool:
+    def take_back(self) -> bool:
         """Take away what is to be done then, if that has not begun; say whether it is taken."""
         try:
             self.then.pop()
@@ -179,6 +180,17 @@ class Alone:
         """Return when it is over."""
         self._over.park(None)
         self._over.unpark()  # for others who wait like this
+
+
+Mark = tuple[list[int], ReferenceType[Any]]
+"""Which thread is inside a with-block, and who waits for that thread; and by which lease."""
+
+
+def is_inside(mark: Mark, line: list[int]) -> bool:
+    """Return whether it is one of these threads, and the lease is held."""
+    others, reference = mark
+    lease = reference()
+    return lease is not None and lease.held and any(who in line for who in others)
 
 
 def deadline_after(timeout: object) -> float | None:

@@ -16,7 +16,7 @@ from refcount._core.registry import registry
 from refcount._core.threads import ThreadDriver
 from refcount._errors import UnderflowException
 from refcount._support.checks import check_function, check_hooks, check_name, check_opener
-from refcount._support.naming import Name, name_of, named, public, short
+from refcount._support.naming import Name, name_of, named, public
 
 if TYPE_CHECKING:
     from refcount._core.openers import Life

@@ -1,8 +1,7 @@
 """`Stoppable`: everything about one resource that needs no lease: how it stops, lingers, closes, forks and ends.
 
-What is owed after a step (a start, a check, a stop) is what the step returned, and stands in the machine as a claim of
-this thread. On any error the way out looks whether it still does: then it does what is owed, or gives the claim up by a
-store that cannot fail, and whoever comes next takes it.
+What is owed after a step stands in the machine as a claim of this thread. On any error the way out does it, or gives
+the claim up by a store that cannot fail, and whoever comes next takes it.
 """
 # pyright: reportPrivateUsage=false
 # What sleepers and machines have of each other is private because users have leases, which sleep, in their hands.
@@ -22,7 +21,7 @@ from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation, Slot
 from refcount._core.machine import Machine
 from refcount._core.openers import finish
-from refcount._core.parking import Alone, Watcher, callers_of
+from refcount._core.parking import Alone, Mark, Watcher, callers_of
 from refcount._core.registry import registry
 from refcount._errors import ReentrantError, RefcountError
 from refcount._support.checks import GivesLeases
@@ -36,10 +35,7 @@ if TYPE_CHECKING:
 
 T_co = TypeVar("T_co", covariant=True)
 
-_PATCHED = (
-    "refcount was imported before gevent or eventlet has patched `threading`, so that it takes all greenlets of a "
-    "thread for one: import it afterwards"
-)
+_PATCHED = "import refcount after gevent or eventlet has patched `threading`: it takes greenlets of a thread for one"
 
 
 class Stoppable(GivesLeases, Generic[T_co]):
@@ -74,9 +70,8 @@ class Stoppable(GivesLeases, Generic[T_co]):
     ) -> None:
         """Make it ready; `lives` makes what a generation starts and stops, `slot` is asked for a place before a start.
 
-        What was started is `anchored`, kept alive until it has stopped, so that the garbage collector closes no
-        generator in place of its stop. Not where it refers to the object that the resource belongs to: then a lease
-        that this very object keeps would never be found lost.
+        What was started is `anchored`, kept alive until it has stopped, so that the collector closes no generator in
+        place of its stop; not where it may refer to the object that keeps the lease, which would never be found lost.
         """
         self._anchored = anchored
         self._lives = lives
@@ -85,7 +80,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
         self._slot = slot
         self._observers: Observers | None = None
         self._new_lease: type[Lease[T_co]]
-        self._entered: dict[int, list[int]] | None = None
+        self._entered: dict[int, Mark] | None = None
         self._anonymous: list[Lease[T_co]] | None = None
         self._forks = registry.forks
         self._machine: Machine[T_co] = Machine(
@@ -120,12 +115,16 @@ class Stoppable(GivesLeases, Generic[T_co]):
 
     def _refuse_reentry(self, what: str, by: int) -> None:
         """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
-        callers = callers_of(by)
-        alone = [generation.alone for generation in self._machine.generations if generation.alone is not None]
-        if any(map(self._machine.works, callers)) or any(each.thread in callers and not each.over for each in alone):
+        if self._is_inside(callers_of(by)):
             current = self._machine.current
             hook = "start, stop or check" + ("" if current is None else f" (generation {current.number})")
             raise ReentrantError(f"{what} of {self.name} inside its own {hook} would wait for itself")
+
+    def _is_inside(self, line: list[int]) -> bool:
+        """Return whether one of these threads is inside a hook of the resource, be it left alone with that."""
+        machine = self._machine
+        alone = (generation.alone for generation in machine.generations)
+        return any(map(machine.works, line)) or any(each and each.thread in line and not each.over for each in alone)
 
     # Stopping
 
@@ -134,8 +133,8 @@ class Stoppable(GivesLeases, Generic[T_co]):
         life, machine = generation.life, self._machine
         if life is not None and life.gi_running:
             return  # further down on this thread's own stack
-        alone = generation.alone
-        if alone is not None and not alone.over and self._hand_over(generation, alone, by):
+        alone, up = generation.alone, life is not None and life.gi_suspended
+        if alone is not None and not (up or alone.over) and self._hand_over(generation, alone, by):
             return
         if registry.stepping and by in registry.stepping:  # a finalizer's, in the middle of a family's step
             machine.disown(generation, by)
@@ -147,9 +146,9 @@ class Stoppable(GivesLeases, Generic[T_co]):
                 failure = self._end(life)
             if self._slot is not None:
                 self._slot.leave(generation)
-            machine.stopped(generation)
             if self._anchored:
                 registry.lives.pop(life, None)
+            machine.stopped(generation)
             if generation.alarm is not None:
                 generation.alarm.cancel()  # it may be due much later, and would keep the value until then
             self._ended()
@@ -159,44 +158,51 @@ class Stoppable(GivesLeases, Generic[T_co]):
                 del machine.working[generation]
             self._mend(generation)
             raise
-        if failure is not None:
-            try:
+        try:
+            if failure is not None:
                 self._stop_failed(failure, generation, report_errors=report_errors)
-            finally:
-                del failure  # it refers to this frame
+        finally:
+            del failure  # it refers to this frame
 
     def _end(self, life: Life[object]) -> Exception | None:
         """Run the stop; return what it raised."""
         try:
             finish(life, self._name)
         except Exception as error:
-            if life.gi_suspended:
-                raise  # it has not begun: the stack was full
+            if life.gi_suspended or get_ident() in self._left():
+                raise  # it has not begun, for the stack was full; or has not ended
             return error
         return None
 
+    def _left(self) -> dict[int, Alone]:
+        """Return what the resource's own threads were left alone with, by who was interrupted just now."""
+        return getattr(self._lives, "left", {})
+
     def _leave_alone(self, generation: Generation[T_co], by: int) -> None:
-        """Take note of what the resource's own thread was left alone with, if an interrupt of this one did that."""
-        left: dict[int, Alone] = getattr(self._lives, "left", {})
+        """Take note of what that is, if this thread was interrupted."""
+        left = self._left()
         if by in left:
-            generation.alone = alone = left.pop(by)
-            alone.given_up = generation.given_up
+            generation.alone = alone = left[by]
+            alone.given_up = generation.given_up or generation.phase is FORGOTTEN
+            del left[by]
 
     def _hand_over(self, generation: Generation[T_co], alone: Alone, by: int) -> bool:
         """Leave the rest of a stop to the resource's own thread, if that is still alone with a hook."""
+        machine, rest = self._machine, partial(self._mend, generation)
         registry.active[id(self)] = ref(self)  # the end of the process waits for it
-        self._machine.working[generation] = alone.thread
-        alone.then.append(partial(self._mend, generation))
-        if not alone.over or not alone.take():
-            return True
-        self._machine.working[generation] = by  # it has ended before it could see that
-        return False
+        registry.lives.pop(generation.life, None)  # which is over, whatever becomes of the generation
+        try:
+            if not machine.pass_on(generation, by, alone.thread):
+                return True  # it was given up meanwhile
+            alone.then.append(rest)
+            mine = alone.over and alone.take_back()  # it has ended before it could see that
+        except BaseException:
+            machine.disown(generation, alone.thread)
+            raise
+        return not mine or not machine.pass_on(generation, alone.thread, by)
 
     def _mend(self, generation: Generation[T_co]) -> None:
-        """After an interrupt: run a stop of `generation` that is owed, and repeat what others are to be told of it.
-
-        If this is interrupted as well, it is left to the timer thread.
-        """
+        """After an interrupt: run a stop that is owed, and repeat what others are told; else the timer thread does."""
         by, machine = get_ident(), self._machine
         try:
             owed = generation.phase is STOPPING and machine.working.get(generation) == by
@@ -298,6 +304,8 @@ class Stoppable(GivesLeases, Generic[T_co]):
         """Let no newcomer have `generation`; give up its start if that still runs, and stop it if nobody has it."""
         try:
             owed = self._machine.condemn(generation, by)
+            if generation.given_up and generation.alone is not None:
+                generation.alone.given_up = True
             if generation.alarm is not None:
                 generation.alarm.cancel()
             if generation.given_up and self._slot is not None:
@@ -343,13 +351,6 @@ class Stoppable(GivesLeases, Generic[T_co]):
             return watcher.watch(self._machine, reached, deadline)
         finally:
             self._machine.sleepers.pop(watcher, None)
-
-    # Observers
-
-    def _tell_observers(self) -> None:
-        observers = self._observers
-        if observers is not None:
-            observers.tell(self._machine.noted)
 
     # The process
 

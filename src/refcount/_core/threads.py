@@ -31,7 +31,7 @@ from refcount._core.generation import (
 from refcount._core.lease import EnteredLease, Lease
 from refcount._core.openers import OUR_CODE, own_error
 from refcount._core.own_thread import LivesInThreads
-from refcount._core.parking import Parker, callers_of
+from refcount._core.parking import Parker, callers_of, is_inside
 from refcount._core.registry import Resident, registry
 from refcount._core.stopping import Stoppable
 from refcount._errors import ClosedError, ReentrantError, RefcountError
@@ -132,6 +132,8 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
             else:
                 raise RuntimeError(f"{self.name} yielded no value: a resource yields exactly once")
         except Exception as error:
+            if by in self._left():
+                raise  # an interrupt, of whatever kind
             shared = self._fail(lease, error)
             try:
                 if shared is error:
@@ -218,7 +220,7 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
             lease._parker = Parker()  # and look once more, since nobody could wake it before
         else:
             if deadline is None and self._options.exclusive:
-                self._refuse_to_wait_for_itself(lease, by)
+                self._refuse_to_wait_for_itself(by)
             if not parker.park(deadline):
                 step = self._machine.ask(lease, by)
                 if step is WAIT:
@@ -229,11 +231,11 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
                 return step
         return self._machine.ask(lease, by)
 
-    def _refuse_to_wait_for_itself(self, lease: Lease[T_co], by: int) -> None:
+    def _refuse_to_wait_for_itself(self, by: int) -> None:
         """Raise `ReentrantError` if it is this thread whose with-block keeps the generation before up."""
         line = callers_of(by)
-        entered = () if self._entered is None else self._entered.copy().items()
-        if any(who in line for key, others in entered if key != id(lease) for who in others):
+        entered = () if self._entered is None else self._entered.copy().values()
+        if any(is_inside(mark, line) for mark in entered):
             raise ReentrantError(
                 f"acquire of {self.name} inside a with-block on its generation before would wait for itself"
             )
@@ -280,6 +282,11 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
                 self._slot.lingers(generation)
         return owed
 
+    def _tell_observers(self) -> None:
+        observers = self._observers
+        if observers is not None:
+            observers.tell(self._machine.noted)
+
     # Interrupts, and leases that were lost
 
     def _retract(self, lease: Lease[T_co], left: Generation[T_co] | None = None) -> None:
@@ -289,8 +296,9 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
             self._machine.sleepers.pop(lease, None)
             self._mend_mine()  # whose stop was just taken over; others may have left it behind since
             return
-        by, machine = get_ident(), self._machine
+        machine, by = self._machine, 0
         try:
+            by = get_ident()
             if lease._promised is not None:
                 self._withdraw(lease, lease._promised, by)
             elif lease._generation is not None:
@@ -308,6 +316,7 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
     def _withdraw(self, lease: Lease[T_co], generation: Generation[T_co], by: int) -> None:
         """Take back a promise; if it was the starter's, others take over the start, or what it has come to."""
         machine = self._machine
+        self._leave_alone(generation, by)
         starter = generation.phase is STARTING and machine.working.get(generation) == by
         if starter and generation.life is not None and generation.life.gi_suspended:
             self._register(generation.life)
@@ -315,7 +324,6 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
             if type(owed) is Generation:
                 self._stop(owed, by, report_errors=True)
         elif starter:
-            self._leave_alone(generation, by)
             generation.life = None
             machine.disown(generation, by)
         self._give_back(lease, generation, by, report_errors=True)
