@@ -244,9 +244,9 @@ def test_nothing_weighs_nothing() -> None:
         (-1, ValueError, r"open\('x', -1\) cannot be: a weight must be finite and 0 or more, not -1"),
         (math.nan, ValueError, r"open\('x', nan\) cannot be: a weight must be finite and 0 or more, not nan"),
         (math.inf, ValueError, r"open\('x', inf\) cannot be: a weight must be finite and 0 or more, not inf"),
-        ("1", TypeError, r"open\('x', '1'\) cannot be: a weight must be a number, not '1'"),
-        (None, TypeError, r"open\('x', None\) cannot be: a weight must be a number, not None"),
-        (True, TypeError, r"open\('x', True\) cannot be: a weight must be a number, not True"),
+        ("1", TypeError, r"open\('x', '1'\) cannot be: a weight must be a number, and is of the type str"),
+        (None, TypeError, r"open\('x', None\) cannot be: a weight must be a number, and is of the type NoneType"),
+        (True, TypeError, r"open\('x', True\) cannot be: a weight must be a number, and is of the type bool"),
     ],
 )
 def test_a_bad_weight_is_refused_at_the_call(weight: Any, error: type[Exception], text: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -346,6 +346,34 @@ def test_a_method_decorated_as_a_function_is_refused_when_its_class_is_made() ->
         in_class(feed=share(function("self: 3")))
 
 
+def test_a_method_of_any_arguments_is_one() -> None:
+    """The first of them is the instance."""
+
+    def feed(*args: object) -> Generator[object]:
+        yield args
+
+    shared = share(as_method(feed, "feed"))
+    with pytest.raises(TypeError, match=r"`Hub\.feed` for an argument: write @refcounted_method instead"):
+        in_class(feed=shared)
+
+
+def test_a_lease_is_no_asynchronous_context_manager() -> None:
+    """Whoever enters it as one is told what to write, and `isinstance` says no."""
+    lease: Any = share(camera)(3)
+
+    async def enter() -> None:
+        async with lease:
+            pass
+
+    with pytest.raises(
+        TypeError, match=r"<Lease of camera\(3\), .*> is entered by a plain `with`; .*asyncio\.to_thread"
+    ):
+        enter().send(None)
+    assert not isinstance(lease, AbstractAsyncContextManager)
+    assert not isinstance(lease, Awaitable)
+    assert not callable(lease)
+
+
 def test_what_is_no_method_may_stand_in_a_class() -> None:
     """What was written elsewhere, what takes nothing, and static and class methods."""
 
@@ -392,7 +420,7 @@ def test_a_static_method_decorated_as_a_method_is_told_when_it_is_called() -> No
     for owner in (hub, hub()):
         with pytest.raises(
             TypeError,
-            match=r"feed is a method, and 'news' is no instance of its class; under @staticmethod, write @refcounted_r",
+            match=r"feed is a method, and .* of the type str, is no instance of its class; under @staticmethod, write",
         ):
             owner.feed("news")
 

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -248,6 +248,28 @@ def test_nothing_is_told_outside_of_debug_mode() -> None:
 def test_debug_mode_shows_no_secrets() -> None:
     """Where there is a name that is a function, that is all that is shown."""
     ended = run_program(MISTAKEN.format(name="lambda host, read_only: host"), options=("-X", "dev"))
-    text = "RuntimeWarning db is asked for with other arguments than it was made with, since their keys are equal"
+    text = "RuntimeWarning db is asked for with another read_only than it was made with, since their keys are equal"
     assert ended.lines == [f"{text} <string>"] * 2, ended.stderr
     assert not re.search("True|False", ended.stdout)
+
+
+def test_a_secret_is_no_weight_and_no_instance() -> None:
+    """What should have been something else is named by its type."""
+
+    @refcounted_resource(name=lambda host, **_: f"to {host}", capacity=2, weight=lambda host, password: password)
+    def opened(host: str, password: Any) -> Generator[str]:
+        yield host
+
+    class Client:
+        @refcounted_method(name=lambda password: "client")
+        def login(self, password: str) -> Generator[str]:
+            yield password
+
+    told = Told()
+    told.raised(lambda: opened("db", SECRET))
+    told.raised(lambda: opened("db", [SECRET]))
+    told.raised(lambda: cast("Any", Client.login)(SECRET))
+    text = "\n".join(told.texts)
+    assert "to db cannot be: a weight must be a number, and is of the type str" in text
+    assert "of the type str, is no instance of its class" in text
+    assert SECRET not in text

@@ -832,6 +832,36 @@ class TestBadInput:
             with pytest.raises(TypeError, match=r"cannot call .* without arguments: .*'index'"):
                 untyped(callable_thing)
 
+    def test_a_lease_is_no_resource(self) -> None:
+        """It is used once: the error says what to write; and that keywords say nothing."""
+
+        @refcounted_resource
+        def numbered(index: int) -> Generator[int]:
+            yield index
+
+        with pytest.raises(TypeError, match=r"not <Lease of numbered\(3\), .*once: write `numbered\.resource\(3\)`"):
+            untyped(numbered(3))
+        with pytest.raises(TypeError, match=r"which is used once: write `shared`"):
+            untyped(SharedResource.of(list, name="shared")())
+        with pytest.raises(TypeError, match=r"uses takes resources by position, not camera=: their values"):
+            untyped(camera=SHARED)
+
+    def test_a_class_method_uses_a_class_method(self) -> None:
+        """Of its class."""
+
+        class Hub:
+            @refcounted_method
+            @classmethod
+            def common(cls) -> Generator[str]:
+                yield cls.__name__
+
+            @classmethod
+            @untyped(cast("Any", common))
+            def shown(cls, name: str, more: int) -> tuple[str, int]:
+                return name, more
+
+        assert cast("Any", Hub).shown(1) == cast("Any", Hub()).shown(1) == ("Hub", 1)
+
     def test_what_gives_no_lease(self) -> None:
         """A function that returns something else is found out at the call, with nothing held."""
         resource = Log().resource("a")

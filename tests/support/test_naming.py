@@ -142,13 +142,7 @@ def assign(owner: object, name: str) -> Callable[[Any], object]:
     return lambda value: setattr(owner, name, value)
 
 
-def one(value: Any) -> Any:
-    """Return what it gets."""
-    return value
-
-
 untyped: Any = refcounted_resource
-weighed: Any = untyped(one, capacity=2, weight=one, key=id)
 of: Any = SharedResource.of
 DOORS: dict[str, Callable[[Any], object]] = {
     "linger": lambda value: of(list, linger=value),
@@ -159,7 +153,7 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "capacity": lambda value: untyped(capacity=value),
     "heavy capacity": lambda value: untyped(capacity=value, weight=len),
     "when_full": lambda value: untyped(capacity=1, when_full=value),
-    "weight": weighed,
+    "capacity of keys": lambda value: untyped(capacity=value, key=len),
     "key": lambda value: untyped(key=value),
     "workers": RefcountedExecutor,
     "target": WorkerGroup,
@@ -193,7 +187,7 @@ def test_whatever_is_handed_in_an_error_tells(door: str, value: object) -> None:
     assert len(str(raised.value)) < 300
 
 
-@pytest.mark.parametrize("door", ["linger", "timeout", "capacity", "heavy capacity", "weight", "usecount", "amount"])
+@pytest.mark.parametrize("door", ["linger", "timeout", "capacity", "heavy capacity", "usecount", "amount"])
 @pytest.mark.parametrize(
     "value", [10**10000, -(10**10000), Fraction(10**10000), math.nan], ids=["long", "less", "fraction", "nan"]
 )

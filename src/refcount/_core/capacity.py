@@ -40,8 +40,8 @@ from refcount._core.parking import callers_of
 from refcount._core.registry import registry
 from refcount._core.room import Room, Step
 from refcount._errors import CapacityError, ClosedError, ReentrantError
-from refcount._support.checks import check_number
-from refcount._support.naming import short
+from refcount._support.checks import check_number, is_number
+from refcount._support.naming import name_of, short
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -290,6 +290,8 @@ def exact_weight(weight: object) -> int | Fraction:
         TypeError: It is no number, or a truth value.
         ValueError: It is negative, infinite or NaN.
     """
+    if not is_number(weight):  # it may be an argument, which must not be shown
+        raise TypeError(f"a weight must be a number, and is of the type {name_of(type(weight))}")
     number = check_number("a weight", weight)
     if not 0 <= number < math.inf:
         raise ValueError(f"a weight must be finite and 0 or more, not {short(weight)}")

@@ -72,6 +72,14 @@ class Lease(Hold[T_co], Generic[T_co]):
     if not TYPE_CHECKING:
         __signature__ = Signature()  # nobody makes one but its resource
 
+        def __aenter__(self):
+            raise TypeError(
+                f"{self!r} is entered by a plain `with`; where its start would block the event loop, write "
+                "`lease = await asyncio.to_thread(resource.acquire)`, and `with lease:`"
+            )
+
+        __aexit__ = None  # so that `isinstance` says no to `AbstractAsyncContextManager`
+
     _parker: Parker | None
 
     def __init__(self, resource: SharedResource[T_co]) -> None:

@@ -216,9 +216,9 @@ class Arguments:
         shown = ", ".join([*map(short, args), *(f"{name}={short(value)}" for name, value in kwargs.items())])
         return f"{self.name}({cut(shown)})"
 
-    def all_values(self, args: Args, kwargs: Kwargs) -> Args:
-        """Return the values of all parameters, in their order."""
-        return tuple(self._bind(args, kwargs).arguments.values())
+    def all_values(self, args: Args, kwargs: Kwargs) -> dict[str, object]:
+        """Return the values of all parameters, by name."""
+        return self._bind(args, kwargs).arguments
 
     def refuse_unhashable(self, args: Args, kwargs: Kwargs) -> None:
         """Raise `TypeError`, naming the function, the parameter and the value, if an argument has no hash."""

@@ -156,13 +156,14 @@ class WatchedCalls(Calls[T]):
         """Return the resource of a call, as `Calls` does, and warn if it was made for other arguments."""
         member = super().resource(args, kwargs, instance)
         first = cast("Call[T]", member._lives)
-        if member not in self._told and first.differs(args, kwargs):
+        differing = [] if member in self._told else first.differing(args, kwargs)
+        if differing:
             self._told.add(member)
             asked = self._arguments
             text = (
                 f"{asked.spelled(args, kwargs)} shares the resource of {first.spelled()}"
                 if asked.open
-                else (f"{member.name} is asked for with other arguments than it was made with")
+                else f"{member.name} is asked for with another {' and '.join(differing)} than it was made with"
             )
             warnings.warn(f"{text}, since their keys are equal", RuntimeWarning, stacklevel=3)
         return member
@@ -202,14 +203,15 @@ class Call(Generic[T]):
         """Return the call as it is written."""
         return self._arguments.spelled(self._args, self._kwargs)
 
-    def differs(self, args: Args, kwargs: Kwargs) -> bool:
-        """Return whether these arguments are others; not if that cannot be told, as of data frames."""
-        mine = self._arguments.all_values(self._args, self._kwargs)
-        for one, other in zip(mine, self._arguments.all_values(args, kwargs), strict=True):
+    def differing(self, args: Args, kwargs: Kwargs) -> list[str]:
+        """Return which of these arguments are others, as far as that can be told: not of data frames."""
+        names: list[str] = []
+        others = self._arguments.all_values(args, kwargs)
+        for name, mine in self._arguments.all_values(self._args, self._kwargs).items():
             with suppress(Exception):
-                if one is not other and bool(one != other):
-                    return True
-        return False
+                if mine is not others[name] and bool(mine != others[name]):
+                    names.append(name)
+        return names
 
 
 class SharedFunction(Wrapping[P], ResourceFunction[P, T_co]):
@@ -288,10 +290,10 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
         exclusive: Never have two generations of one resource at once, as in `SharedResource`.
         own_thread: Run start and stop of each generation in a thread of its own, as in `SharedResource`.
         at_exit: Whether what is up when the process ends is stopped, "stop", or left, "leave".
-        name: Names the resources: a text, as in `name(0)`, or a function that returns the whole name, for arguments
-            that must not stand in a log. It is asked when somebody wants to know; if it fails, the function's name is
-            used. By default the function's name, with the arguments, or with what `key` made of them. Of a class, its
-            resources' name.
+        name: Names the resources: a text, which the arguments follow, as in `name(0)`; or a function of the arguments
+            that returns the whole name. Only a function keeps out what must not stand in a log. It is asked when
+            somebody wants to know; if it fails, the function's name is used. By default the function's name, with the
+            arguments, or with what `key` made of them. Of a class, its resources' name.
         key: Returns what the resource of a call is found by, instead of the arguments. In debug mode (`-X dev` or
             REFCOUNT_DEBUG=1) a call whose key is that of a resource with other arguments gets a warning.
         capacity: How many resources may be not idle at once, 1 or more; or with `weight`, how much they may weigh

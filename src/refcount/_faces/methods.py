@@ -24,7 +24,7 @@ from refcount._faces.decorators import Source, Terms, check_source, signature_of
 from refcount._faces.functions import Calls, calls_of
 from refcount._faces.resource_function import ResourceFunction, Shared
 from refcount._support.checks import function_of
-from refcount._support.naming import name_of, public, short
+from refcount._support.naming import name_of, public
 from refcount._support.weak import NOBODY, PerInstance, made_once
 from refcount._support.wrapping import Wrapping
 
@@ -178,7 +178,8 @@ def _misplaced(method: _Method[..., object], instance: object) -> TypeError:
     if "." not in name_of(method.__wrapped__):
         return TypeError(f"{name} is no method: decorate functions with @refcounted_resource")
     return TypeError(
-        f"{name} is a method, and {short(instance)} is no instance of its class; "
+        f"{name} is a method, and what it is called with first, of the type {name_of(type(instance))}, is "
+        "no instance of its class; "
         "under @staticmethod, write @refcounted_resource"
     )
 

@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from functools import wraps
 from inspect import Parameter, Signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Never, ParamSpec, Protocol, TypeVar, cast, overload
 
 from refcount._core.lease import Lease, is_lease
 from refcount._core.shared import SharedResource
@@ -124,7 +124,7 @@ def uses(a: Source[A], b: Source[B], c: Source[C], d: Source[D], /) -> Uses4[A, 
 @overload
 def uses(a: Source[A], b: Source[B], c: Source[C], d: Source[D], e: Source[E], /) -> Uses5[A, B, C, D, E]: ...
 @public
-def uses(*resources: Source[Any]) -> Callable[[Function], Function]:
+def uses(*resources: Source[Any], **misplaced: Never) -> Callable[[Function], Function]:
     """Decorate a function so that it holds leases while it runs, and gets their values as its first arguments.
 
     Callers do not pass these arguments, and the function's signature does not show them. What they do pass is looked at
@@ -149,6 +149,7 @@ def uses(*resources: Source[Any]) -> Callable[[Function], Function]:
             the same class, or anything else that gives a lease when called. Of a function that needs some, give the
             resource behind a call, as in `camera.resource(0)`, or a call to be made each time, as in
             `functools.partial(camera, 0)`.
+        **misplaced: Nothing comes by keyword, since the values come by position.
 
     Raises:
         TypeError: There are no resources, or more than five; one of them is no resource, or cannot be called without
@@ -166,6 +167,10 @@ def uses(*resources: Source[Any]) -> Callable[[Function], Function]:
         >>> fill("apple")
         1
     """
+    if misplaced:
+        raise TypeError(
+            f"uses takes resources by position, not {', '.join(misplaced)}=: their values come by position too"
+        )
     if not 1 <= len(resources) <= MOST:
         raise TypeError(f"uses takes one to {MOST} resources, not {len(resources)}")
     for resource in resources:
@@ -373,6 +378,9 @@ def _refuse_unfit(resource: object) -> None:
     """Raise `TypeError` unless `resource` can be called for a lease, as far as that can be seen without calling it."""
     if isinstance(resource, SharedResource):
         return
+    if is_lease(resource):
+        called = resource.resource.name.replace("(", ".resource(", 1)
+        raise TypeError(f"uses takes resources, not {short(resource)}, which is used once: write `{called}`")
     of_instance = is_member(resource)
     if isinstance(resource, type) or not (callable(resource) or of_instance):
         raise TypeError(f"uses takes resources, not {short(resource)}")

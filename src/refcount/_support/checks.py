@@ -350,8 +350,13 @@ def check_seconds(what: str, seconds: object) -> float:
     return number
 
 
+def is_number(thing: object) -> bool:
+    """Return whether `thing` looks like a number: truth values are none."""
+    return isinstance(thing, SupportsFloat | SupportsIndex) and not isinstance(thing, bool)
+
+
 def _refuse_no_number(what: str, number: object, expected: str) -> None:
-    if isinstance(number, bool) or not isinstance(number, SupportsFloat | SupportsIndex):
+    if not is_number(number):
         raise TypeError(f"{what} must be {expected}, not {short(number)}")
 
 
