@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T_co = TypeVar("T_co", covariant=True)
 
-_PATCHED = "import refcount after gevent or eventlet has patched `threading`: it takes greenlets of a thread for one"
+_PATCHED = "refcount was imported before gevent or eventlet has patched `threading`: import it afterwards"
 
 
 class Stoppable(GivesLeases, Generic[T_co]):
