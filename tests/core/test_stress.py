@@ -35,8 +35,8 @@ def test_a_short_run(every: Every) -> None:
 # is shaken (`test_shaken`).
 BROKEN = {
     "a stop that is forgotten": """
-from refcount._core import stopping
-stopping.finish = lambda life, name: None
+from refcount._core.stopping import Stoppable
+Stoppable._end = lambda driver, life: None
 """,
     "a promise to a waiter that is forgotten": """
 from refcount._core.machine import Machine

@@ -28,7 +28,8 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 T = TypeVar("T")
 
-_OVER = object()
+OVER = object()
+"""What `next` returns of a life that has run to its end."""
 
 Opener = Callable[[], AbstractContextManager[T]]
 if TYPE_CHECKING:  # at run time no generator is generic
@@ -102,12 +103,17 @@ def finish(life: Life[object], name: Name) -> None:
         RecursionError: The same, or that the stack is full; then the life is still suspended.
     """
     try:
-        value = next(life, _OVER)
+        value = next(life, OVER)
     except Exception as error:
         _raise_own(error)
-    if value is not _OVER:
-        life.close()
-        raise RuntimeError(f"{text_of(name)} yielded a second value, {short(value)}: a resource yields exactly once")
+    if value is not OVER:
+        refuse_second_value(life, value, name)
+
+
+def refuse_second_value(life: Life[object], value: object, name: Name) -> Never:
+    """Raise `RuntimeError`: the life has yielded again instead of stopping."""
+    life.close()
+    raise RuntimeError(f"{text_of(name)} yielded a second value, {short(value)}: a resource yields exactly once")
 
 
 def own_error(error: Exception) -> Exception:

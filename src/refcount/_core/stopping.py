@@ -20,7 +20,7 @@ from weakref import ref
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation, Slot
 from refcount._core.machine import Machine
-from refcount._core.openers import finish
+from refcount._core.openers import OVER, own_error, refuse_second_value
 from refcount._core.parking import Alone, Mark, Watcher, callers_of
 from refcount._core.registry import registry
 from refcount._errors import ReentrantError, RefcountError
@@ -167,12 +167,14 @@ class Stoppable(GivesLeases, Generic[T_co]):
     def _end(self, life: Life[object]) -> Exception | None:
         """Run the stop; return what it raised."""
         try:
-            finish(life, self._name)
+            value = next(life, OVER)  # as `finish` does; this is on the way of every last lease
+            if value is OVER:
+                return None
+            refuse_second_value(life, value, self._name)
         except Exception as error:
             if life.gi_suspended or get_ident() in self._left():
                 raise  # it has not begun, for the stack was full; or has not ended
-            return error
-        return None
+            return own_error(error)
 
     def _left(self) -> dict[int, Alone]:
         """Return what the resource's own threads were left alone with, by who was interrupted just now."""
