@@ -143,9 +143,9 @@ class Alone:
     def __init__(self, function: Callable[[], object]) -> None:
         self._function = function
         self._over = Parker()
-        self.thread = 0
-        self.over = False
-        self.given_up = False
+        self.thread: int = 0
+        self.over: bool = False
+        self.given_up: bool = False
         self.then: list[Callable[[], object]] = []
 
     def __call__(self) -> None:
