@@ -558,3 +558,26 @@ def test_with_overlap_a_hook_that_goes_on_holds_up_nobody() -> None:
     assert (watched.starts, watched.stops) == (1, 1)
     held.open.set()
     until(lambda: watched.stops == 2, "the undoing")
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_an_error_leaves_no_cycle(stops: bool) -> None:
+    """Whoever caught it has all that is left of it, and the collector has nothing to do."""
+
+    class Thing:
+        pass
+
+    def fail(_value: object) -> None:
+        raise Late("no")
+
+    resource = SharedResource.of(Thing, start=None if stops else fail, stop=fail if stops else None, own_thread=True)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(Late, match="no") as caught:
+            resource.acquire().release()
+        gone = weakref.ref(caught.value)
+        del caught
+        until(lambda: gone() is None, "the end of the error")
+    finally:
+        gc.enable()

@@ -182,6 +182,7 @@ class _Task(Generic[T]):
                 self.end()
         if self.error is not None:
             report(self.error, f"what {text_of(self._lives.name)} was left alone with")
+            self.error = None
 
     def close(self) -> None:
         """Drop what was started, as the garbage collector does."""
@@ -203,6 +204,8 @@ def _live(lives: LivesInThreads[T]) -> Generator[T, None, None]:
                 lives.left[by] = alone
                 lives.before = (forks, alone) if lives.in_turn else None
                 thread.submit(alone)
+            else:
+                task.error = None  # it refers to the task's frame
             raise
         try:
             yield from (task.value,)
@@ -219,6 +222,8 @@ def _live(lives: LivesInThreads[T]) -> Generator[T, None, None]:
                 lives.left[by] = alone
                 lives.before = (forks, alone) if lives.in_turn else None
                 thread.submit(alone)
+            else:
+                task.error = None
             raise
     finally:
         thread.end()
