@@ -70,10 +70,8 @@ class _Method(Shared[P], Wrapping[P], Generic[P, T_co]):
 
         def __call__(self, /, *args, **kwargs):
             # As of any method: `Base.feed(self)`, and what decorators above it call.
-            if not args:
-                raise TypeError(f"{self.__qualname__} is a method: get it from an instance, and call that")
-            if not _belongs(self, args[0]):
-                raise _misplaced(self, args[0])
+            if not args or not _belongs(self, args[0]):
+                raise _misplaced(self, *args[:1])
             return _BoundMethod(self, args[0])(*args[1:], **kwargs)
 
     def _self_made_by(self) -> Callable[..., object]:
@@ -172,15 +170,16 @@ def _leads_to(attribute: object, method: _Method[..., object]) -> bool:
         return False
 
 
-def _misplaced(method: _Method[..., object], instance: object) -> TypeError:
-    """Return the error of a call on what has no such method."""
+def _misplaced(method: _Method[..., object], *instance: object) -> TypeError:
+    """Return the error of a call on nothing, or on what has no such method."""
     name = method.__qualname__
     if "." not in name_of(method.__wrapped__):
         return TypeError(f"{name} is no method: decorate functions with @refcounted_resource")
+    if not instance:
+        return TypeError(f"{name} is a method: get it from an instance, and call that")
     return TypeError(
-        f"{name} is a method, and what it is called with first, of the type {name_of(type(instance))}, is "
-        "no instance of its class; "
-        "under @staticmethod, write @refcounted_resource"
+        f"{name} is a method, and what it is called with first, of the type {name_of(type(instance[0]))}, is "
+        "no instance of its class; under @staticmethod, write @refcounted_resource"
     )
 
 
