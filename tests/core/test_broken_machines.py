@@ -11,6 +11,7 @@ import pytest
 
 from refcount._core.generation import FORGOTTEN, LEFT, LINGER, START, STOPPING, UP, WAIT, Alarm, Generation, Hold, Next
 from refcount._core.machine import Machine
+from tests.helpers.invariants import leases_of
 from tests.helpers.model import Broken, Config
 from tests.helpers.orders import ONCE_BROKEN
 from tests.helpers.scene import Actor, Gen
@@ -60,7 +61,7 @@ class OldAlarm(Pure):
 
     def expire(self, generation: Gen, now: float, by: object) -> float | Gen | None:
         current = self.current
-        if current is not None and current.leases and self.expel(current, by):
+        if current is not None and leases_of(current) and self.expel(current, by):
             return current
         return super().expire(generation, now, by)
 
@@ -255,7 +256,7 @@ class StopsUnderWaiter(Pure):
     def give_back(self, hold: Hold[int], by: object, now: float, alarm: Alarm | None) -> Answer:
         generation = hold._generation
         step = super().give_back(hold, by, now, alarm)
-        if step is LEFT and generation is not None and generation.phase is UP and generation.leases == 0:
+        if step is LEFT and generation is not None and generation.phase is UP and leases_of(generation) == 0:
             self.expel(generation, by)
             return generation
         return step
@@ -325,7 +326,7 @@ PLAIN, LINGERS = Config(), Config(lingers=True)
 
 BROKEN: dict[type[Pure] | type[World], tuple[Config, str]] = {
     ForgetsPromise: (PLAIN, "the count is what claims it"),
-    ForgetsLinger: (LINGERS, "the state is what can be seen"),
+    ForgetsLinger: (LINGERS, "what nobody keeps is stopped"),
     OldAlarm: (LINGERS, "what is held is not stopped"),
     StrangeAlarm: (LINGERS, "a linger does not end early"),
     HastyAlarm: (LINGERS, "a linger does not end early"),

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -940,6 +941,7 @@ gate.set()
     def press(process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "starting\n"
+        time.sleep(0.1)  # the main thread sleeps by now: a signal that comes a moment before would not wake it
         process.send_signal(signal.SIGINT)
 
     check(run(program, meanwhile=press), "interrupted stopping", "start", "stop")

@@ -67,7 +67,7 @@ from refcount._core.machine import Machine
 expire = Machine.expire
 def hasty(machine, generation, now, by):
     current = machine.current
-    if current is not None and current.leases and machine.expel(current, by):
+    if current is not None and machine.usecount and machine.expel(current, by):
         return current
     return expire(machine, generation, now, by)
 Machine.expire = hasty

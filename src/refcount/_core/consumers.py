@@ -130,7 +130,11 @@ class ConsumerSteps(Generic[T]):
     @property
     def usecount(self) -> int:
         """Return how many leases are held, those of detached generations included."""
-        return sum(generation.leases for generation in self.generations)
+        return sum(map(self._leases, self.generations))
+
+    def _leases(self, generation: Generation[T]) -> int:
+        with self.lock:  # a short one: else a linger that ends meanwhile could show as a lease
+            return generation.count - generation.waiters - generation.checks - generation.lingers
 
     @property
     def state(self) -> State:

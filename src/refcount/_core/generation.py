@@ -155,11 +155,6 @@ class Generation(Generic[T_co]):
     error: Exception
     trace: TracebackType | None
 
-    @property
-    def leases(self) -> int:
-        """How many leases are held on it."""
-        return self.count - self.waiters - self.checks - self.lingers
-
 
 class Hold(Generic[T_co]):
     """One consumer's claim on one generation at most: a lease, or one that waits to become it.
