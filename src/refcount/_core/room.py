@@ -160,6 +160,7 @@ class Room(Generic[G]):
         """Let a generation in from wherever it stands; others of its key that wait will see that they may enter."""
         for place in key.places.values():
             place.sleeper.unpark()
+            self._asleep.pop(place.ticket, None)
         load, wanted, weighs = self._load, self._wanted, bool(key.weight)
         if not key.count:
             load = load + key.weight
