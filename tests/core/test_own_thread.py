@@ -315,7 +315,8 @@ def test_an_interrupted_consumer_leaves_nothing_behind(every: Every) -> None:
 
 def press_ctrl_c() -> None:
     """Send the signal to the main thread while that sleeps: one that comes a moment before would not wake it."""
-    until(lambda: sys._current_frames()[MAIN].f_code is Parker.park.__code__, "the main thread's sleep")  # pyright: ignore[reportPrivateUsage]  # nothing public tells
+    frames = sys._current_frames  # pyright: ignore[reportPrivateUsage]  # nothing public tells where a thread is
+    until(lambda: frames()[MAIN].f_code is Parker.park.__code__, "the main thread's sleep")
     time.sleep(0.01)  # in that function it calls nothing but what sleeps
     signal.pthread_kill(MAIN, signal.SIGINT)
 

@@ -178,7 +178,7 @@ class _Task(Generic[T]):
     def undo(self) -> None:
         """Stop it if it is up, for nobody, and report what it has failed with."""
         if self.life is not None and self.life.gi_suspended:
-            with suppress(BaseException):
+            with suppress(BaseException):  # which `end` takes note of
                 self.end()
         if self.error is not None:
             report(self.error, f"what {text_of(self._lives.name)} was left alone with")

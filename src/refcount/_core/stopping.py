@@ -59,37 +59,17 @@ class Stoppable(GivesLeases, Generic[T_co]):
     _found_weakly: ClassVar[bool] = False
     """Whether somebody would make a second one if it did not find this one while it is up."""
 
-    def _setup(
-        self,
-        lives: Callable[[], Life[T_co]],
-        name: Name,
-        options: Options[T_co],
-        slot: Slot | None = None,
-        *,
-        anchored: bool = True,
-    ) -> None:
-        """Make it ready; `lives` makes what a generation starts and stops, `slot` is asked for a place before a start.
-
-        What was started is `anchored`, kept alive until it has stopped, so that the collector closes no generator in
-        place of its stop; not where it may refer to the object that keeps the lease, which would never be found lost.
-        """
-        self._anchored = anchored
-        self._lives = lives
-        self._name = name
-        self._options = options
-        self._slot = slot
-        self._observers: Observers | None = None
-        self._new_lease: type[Lease[T_co]]
-        self._entered: dict[int, Mark] | None = None
-        self._anonymous: list[Lease[T_co]] | None = None
-        self._forks = registry.forks
-        self._machine: Machine[T_co] = Machine(
-            threading.Lock(),
-            linger=options.linger,
-            checked=options.check is not None,
-            overlap=options.overlap,
-            exclusive=options.exclusive,
-        )
+    _anchored: bool
+    _anonymous: list[Lease[T_co]] | None
+    _entered: dict[int, Mark] | None
+    _forks: int
+    _lives: Callable[[], Life[T_co]]
+    _machine: Machine[T_co]
+    _name: Name
+    _new_lease: type[Lease[T_co]]
+    _observers: Observers | None
+    _options: Options[T_co]
+    _slot: Slot | None
 
     def _seen(self) -> Machine[T_co]:
         """Return the machine to look at, which may be the parent process's no longer."""
@@ -195,7 +175,8 @@ class Stoppable(GivesLeases, Generic[T_co]):
         registry.lives.pop(generation.life, None)  # which is over, whatever becomes of the generation
         try:
             if not machine.pass_on(generation, by, alone.thread):
-                return True  # it was given up meanwhile
+                self._ended()  # it was given up meanwhile, and maybe nothing is active any more
+                return True
             alone.then.append(rest)
             mine = alone.over and alone.take_back()  # it has ended before it could see that
         except BaseException:

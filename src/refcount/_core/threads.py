@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +30,7 @@ from refcount._core.generation import (
     Next,
 )
 from refcount._core.lease import EnteredLease, Lease
+from refcount._core.machine import Machine
 from refcount._core.openers import OUR_CODE, own_error
 from refcount._core.own_thread import LivesInThreads
 from refcount._core.parking import Parker, callers_of, is_inside
@@ -59,12 +61,28 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         *,
         anchored: bool = True,
     ) -> None:
-        if options.own_thread:
-            lives = LivesInThreads(lives, name, in_turn=not options.overlap)
-        super()._setup(lives, name, options, slot, anchored=anchored)
-        if slot is not None or options.exclusive:
-            self._entered = {} if slot is None else slot.entered
+        """Make it ready; `lives` makes what a generation starts and stops, `slot` is asked for a place before a start.
+
+        What was started is `anchored`, kept alive until it has stopped, so that the collector closes no generator in
+        place of its stop; not where it may refer to the object that keeps the lease, which would never be found lost.
+        """
+        self._anchored = anchored
+        self._lives = LivesInThreads(lives, name, in_turn=not options.overlap) if options.own_thread else lives
+        self._name = name
+        self._options = options
+        self._slot = slot
+        self._observers = None
+        self._anonymous = None
+        self._entered = slot.entered if slot is not None else {} if options.exclusive else None
         self._new_lease = Lease if self._entered is None else EnteredLease
+        self._forks = registry.forks
+        self._machine = Machine(
+            threading.Lock(),
+            linger=options.linger,
+            checked=options.check is not None,
+            overlap=options.overlap,
+            exclusive=options.exclusive,
+        )
 
     # Consumers
 

@@ -185,7 +185,7 @@ class Arguments:
             try:
                 return args + self._left_out[len(args)]
             except KeyError:
-                pass
+                pass  # so few, or so many, need a look at each parameter
         values = self._fill(args, kwargs)
         if values is not None:
             return values
