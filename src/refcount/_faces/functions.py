@@ -208,7 +208,7 @@ class Call(Generic[T]):
         names: list[str] = []
         others = self._arguments.all_values(args, kwargs)
         for name, mine in self._arguments.all_values(self._args, self._kwargs).items():
-            with suppress(Exception):
+            with suppress(Exception):  # what cannot be compared is not told of
                 if mine is not others[name] and bool(mine != others[name]):
                     names.append(name)
         return names
