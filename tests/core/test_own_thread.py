@@ -18,11 +18,8 @@ import pytest
 
 from refcount import Lease, ReentrantError, SharedResource, State, refcounted_resource
 from refcount._core.family import Family
-from refcount._core.generation import Generation
-from refcount._core.machine import Machine
 from refcount._core.openers import Limits, Options, lives_of_hooks
 from refcount._core.parking import Parker
-from refcount._core.registry import registry
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import Every, Interruptions
 from tests.helpers.watched import WAIT, Thing, Watched, own_timers, unraisable_errors, until, waiting
@@ -585,20 +582,3 @@ def test_an_error_leaves_no_cycle(stops: bool) -> None:
         until(lambda: gone() is None, "the end of the error")
     finally:
         gc.enable()
-
-
-def test_what_is_given_up_while_it_is_handed_over_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks for it any more, at a fork or at the end of the process."""
-    pass_on = Machine[object].pass_on
-
-    def abandoned_before(machine: Machine[object], generation: Generation[object], by: object, to: object) -> bool:
-        resource.abandon()
-        return pass_on(machine, generation, by, to)
-
-    monkeypatch.setattr(Machine, "pass_on", abandoned_before)
-    held = Held()
-    resource = SharedResource.of(object, stop=held, own_thread=True)
-    interrupted(resource.acquire().release, held)
-    assert resource.state is State.IDLE
-    assert id(resource) not in registry.active
-    held.open.set()

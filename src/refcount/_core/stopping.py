@@ -175,8 +175,7 @@ class Stoppable(GivesLeases, Generic[T_co]):
         registry.lives.pop(generation.life, None)  # which is over, whatever becomes of the generation
         try:
             if not machine.pass_on(generation, by, alone.thread):
-                self._ended()  # it was given up meanwhile, and maybe nothing is active any more
-                return True
+                return True  # it was given up meanwhile; who is interrupted tells that something has ended
             alone.then.append(rest)
             mine = alone.over and alone.take_back()  # it has ended before it could see that
         except BaseException:
