@@ -14,6 +14,7 @@ from refcount._errors import (
     RefcountError,
     ReleasedError,
     UnderflowException,
+    WrongLoopError,
 )
 from refcount._faces.attributes import refcounted_attribute
 from refcount._faces.classes import StartStop, resource_of
@@ -28,12 +29,16 @@ from refcount._usecount import USECOUNT_MAX
 if TYPE_CHECKING:
     __version__: str
 
+    from refcount._core.async_lease import AsyncLease
+    from refcount._core.async_shared import AsyncSharedResource
     from refcount._faces.functions import refcounted_resource
     from refcount._faces.methods import ResourceMethod, refcounted_method
     from refcount._faces.resource_function import ResourceFunction
 
 __all__ = [
     "USECOUNT_MAX",
+    "AsyncLease",
+    "AsyncSharedResource",
     "CapacityError",
     "ClosedError",
     "Demand",
@@ -54,6 +59,7 @@ __all__ = [
     "StoppableThread",
     "UnderflowException",
     "WorkerGroup",
+    "WrongLoopError",
     "demand",
     "refcounted_attribute",
     "refcounted_method",
@@ -63,8 +69,10 @@ __all__ = [
     "uses",
 ]
 
-# These stand on wrapt, whose import takes asyncio with it: it is imported when one of them is first used.
+# These stand on wrapt, whose import takes asyncio with it, or on asyncio and anyio: imported when one is first used.
 _LATE = {
+    "AsyncLease": "_core.async_lease",
+    "AsyncSharedResource": "_core.async_shared",
     "ResourceFunction": "_faces.resource_function",
     "ResourceMethod": "_faces.methods",
     "refcounted_method": "_faces.methods",

@@ -106,3 +106,24 @@ class CapacityError(RefcountError, RuntimeError):
         ...         print(error)
         camera(1) cannot start: camera has a capacity of 1, and none of its keys lingers
     """
+
+
+@public
+class WrongLoopError(RefcountError, RuntimeError):
+    """A resource for tasks was used in another event loop than the one in which it is up.
+
+    Example:
+        >>> import asyncio
+        >>> from refcount import AsyncSharedResource, WrongLoopError
+        >>> camera = AsyncSharedResource.of(list, name="camera")
+        >>> async def other():
+        ...     try:
+        ...         await camera.acquire()
+        ...     except WrongLoopError as error:
+        ...         print(error)
+        >>> async def main():
+        ...     async with camera():
+        ...         await asyncio.to_thread(asyncio.run, other())
+        >>> asyncio.run(main())  # doctest: +ELLIPSIS
+        camera is running in another event loop, and cannot be used in this one before it is idle; ...
+    """

@@ -204,8 +204,10 @@ class CopiesFailure(Pure):
 
     __slots__ = ()
 
-    def failed(self, hold: Hold[int], error: Exception, trace: TracebackType | None) -> None:
-        super().failed(hold, OSError(*error.args), trace)
+    def failed(
+        self, generation: Gen, error: BaseException, trace: TracebackType | None, hold: Hold[int] | None = None
+    ) -> None:
+        super().failed(generation, OSError(*error.args), trace, hold)
 
 
 class LosesFailure(Pure):
@@ -213,11 +215,11 @@ class LosesFailure(Pure):
 
     __slots__ = ()
 
-    def failed(self, hold: Hold[int], error: Exception, trace: TracebackType | None) -> None:
-        generation = hold._promised
-        super().failed(hold, error, trace)
-        if generation is not None:
-            generation.phase = FORGOTTEN
+    def failed(
+        self, generation: Gen, error: BaseException, trace: TracebackType | None, hold: Hold[int] | None = None
+    ) -> None:
+        super().failed(generation, error, trace, hold)
+        generation.phase = FORGOTTEN
 
 
 class MergesNotes(Pure):

@@ -19,7 +19,7 @@ def test_a_wake_before_the_sleep_is_not_missed() -> None:
     """Whoever is woken before it sleeps does not sleep, deadline or not."""
     for deadline in (None, monotonic() + 60, monotonic() - 1):
         parker = Parker()
-        parker.unpark()
+        parker.wake()
         assert parker.park(deadline)
 
 
@@ -27,7 +27,7 @@ def test_wakes_do_not_pile_up() -> None:
     """However often it is woken, it wakes once."""
     parker = Parker()
     for _ in range(1000):
-        parker.unpark()
+        parker.wake()
     assert parker.park(None)
     assert not parker.park(monotonic() - 1)
 
@@ -40,12 +40,12 @@ def test_another_thread_wakes_the_sleeper() -> None:
     def sleep() -> None:
         for deadline in (None, monotonic() + 60):
             woken.append(parker.park(deadline))
-            back.unpark()
+            back.wake()
 
     thread = threading.Thread(target=sleep)
     thread.start()
     for _ in range(2):
-        parker.unpark()
+        parker.wake()
         assert back.park(monotonic() + 60)
     thread.join()
     assert woken == [True, True]
@@ -63,7 +63,7 @@ def test_a_deadline_ends_the_sleep() -> None:
 def test_a_deadline_beyond_all_timeouts_is_slept_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock takes no more than `TIMEOUT_MAX` at once; the sleep goes on after that."""
     parker = Parker()
-    waker = threading.Thread(target=parker.unpark)
+    waker = threading.Thread(target=parker.wake)
     waker.start()
     assert parker.park(float("inf"))
     waker.join()
@@ -92,5 +92,5 @@ def test_an_interrupt_ends_the_sleep_and_leaves_it_usable() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert not parker.park(monotonic() - 1)
-    parker.unpark()
+    parker.wake()
     assert parker.park(None)

@@ -805,19 +805,19 @@ def test_finalizer_that_ends_the_last_lease_while_the_group_grows(monkeypatch: p
 
 def test_finalizer_that_ends_the_last_lease_while_a_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The collector may run it in the middle of the very event that a worker waits for: nobody waits for itself."""
-    unpark = Parker.unpark
+    wake = Parker.wake
     collect = False
     number = 2
 
-    def unpark_and_collect(parker: Parker) -> None:
+    def wake_and_collect(parker: Parker) -> None:
         nonlocal collect
         if collect:
             collect = False
             assert first.release()
             assert group.threads == 0
-        unpark(parker)
+        wake(parker)
 
-    monkeypatch.setattr(Parker, "unpark", unpark_and_collect)
+    monkeypatch.setattr(Parker, "wake", wake_and_collect)
     group = WorkerGroup(threading.Event.wait, workers=lambda usecount: number)
     first, second = group.acquire(), group.acquire()
     until(lambda: workers_asleep(group) == 2)

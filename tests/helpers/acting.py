@@ -287,7 +287,7 @@ class Consuming(Driver):
     def fails_to_start(self, actor: Actor) -> None:
         generation, error = self.top(actor), Failed()
         self.model.failed(actor.token, generation.number, error)
-        self.machine.failed(actor.door, error, None)
+        self.machine.failed(generation, error, None, actor.door)
         self.tell()
         self.retract(actor)
 

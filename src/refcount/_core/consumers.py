@@ -328,16 +328,17 @@ class ConsumerSteps(Generic[T]):
                 self.notes[self.noted] = self._seen
             return HELD
 
-    def failed(self, hold: Hold[T], error: Exception, trace: TracebackType | None) -> None:
-        """The start of what was promised to `hold` raised `error`: everybody who waits gets that object."""
-        generation = hold._promised
-        assert generation is not None
+    def failed(
+        self, generation: Generation[T], error: BaseException, trace: TracebackType | None, hold: Hold[T] | None = None
+    ) -> None:
+        """The start of `generation` raised `error`: everybody who waits gets that object; `hold`, its starter, has."""
         with self.lock:
             if generation in self.working:
                 del self.working[generation]
-            hold._promised = None
-            generation.waiters -= 1
-            generation.count -= 1
+            if hold is not None:
+                hold._promised = None
+                generation.waiters -= 1
+                generation.count -= 1
             if generation.phase is STARTING:
                 generation.error = error
                 generation.trace = trace

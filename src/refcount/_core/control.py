@@ -21,16 +21,6 @@ class Controls(Stoppable[T_co], Generic[T_co]):
 
     __slots__ = ()
 
-    @property
-    def closed(self) -> bool:
-        """Whether it refuses newcomers for good."""
-        return self._machine.closed
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing of it runs, and nothing of it is held."""
-        return self._seen().idle
-
     def invalidate(self) -> None:
         """Detach the running generation: its holders keep it until they leave, the next consumer gets a fresh one.
 

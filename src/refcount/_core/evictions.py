@@ -18,12 +18,12 @@ belongs together is changed in lines without calls, and an entry stands in two p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 from weakref import ref
 
-from refcount._core.parking import Mark, Parker, is_inside
+from refcount._core.generation import Mark, is_inside
 from refcount._support.weak import NOBODY
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Idle(NamedTuple, Generic[G]):
 
 
 class Driver(Protocol[G_contra]):
-    """What is asked of the driver of a resource, always outside every lock."""
+    """What is asked of the driver of a resource, always outside every lock; to evict, whoever waits has his way."""
 
     @property
     def name(self) -> str:
@@ -61,12 +61,16 @@ class Driver(Protocol[G_contra]):
         """Return since when `generation` lingers; if it does not, its next linger is told of again."""
         ...
 
-    def evict(self, generation: G_contra, /) -> None:
-        """Stop `generation` in this thread if it lingers; what that raises is reported."""
-        ...
-
     def works_here(self) -> bool:
         """Return whether this thread is inside a hook of the resource."""
+        ...
+
+
+class Sleeps(Protocol):
+    """What a thread, or a task, sleeps on."""
+
+    def wake(self) -> None:
+        """Let it look again; harmless when repeated, and when it does not sleep."""
         ...
 
 
@@ -108,9 +112,9 @@ class Place(Generic[G]):
     Attributes:
         key: Of which key it is a generation.
         ticket: Tells it from all other generations.
-        line: The thread, then the thread that waits for what it runs, if it is not alone, and so on.
-        for_ever: Whether the thread waits for as long as it takes.
-        sleeper: What the thread sleeps on.
+        line: The thread, then the thread that waits for what it runs, if it is not alone, and so on; or the task.
+        for_ever: Whether it waits for as long as it takes.
+        sleeper: What it sleeps on.
         heaviest: The weight of the heaviest one that was in line when it came, itself included.
         checked: Whether it is known not to wait for itself.
         unseen: What it has taken from the heap and is still to look at.
@@ -133,12 +137,14 @@ class Place(Generic[G]):
         "victims",
     )
 
-    def __init__(self, key: Key[G], ticket: int, line: list[int], *, for_ever: bool = False) -> None:
+    def __init__(
+        self, key: Key[G], ticket: int, line: Sequence[object], sleeper: Sleeps, *, for_ever: bool = False
+    ) -> None:
         self.key = key
         self.ticket = ticket
         self.line = line
         self.for_ever = for_ever
-        self.sleeper = Parker()
+        self.sleeper = sleeper
         self.heaviest = key.weight
         self.checked = False
         self.unseen: list[Idle[G]] = []

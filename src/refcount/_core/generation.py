@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Sequence
 from types import GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from weakref import ReferenceType
 
 if TYPE_CHECKING:
-    from refcount._core.parking import Alone, Mark
+    from refcount._core.keeper import Keeper
+    from refcount._core.loop import Loop
+    from refcount._core.parking import Alone
 
 
 class State(enum.Enum):
@@ -89,18 +93,15 @@ class FiredAlarm:
         """Do nothing."""
 
 
-class Slot(Protocol):
+class BaseSlot(Protocol):
     """A place of a bounded family, which a generation takes before it starts, and gives back when it has stopped.
 
     Attributes:
-        entered: Which thread is inside a with-block on the resource, and who waits for it, by the `id` of the lease.
+        entered: Which thread or task is inside a with-block on the resource, and who waits for it, by the `id` of the
+            lease.
     """
 
     entered: dict[int, Mark]
-
-    def enter(self, generation: Generation[object], by: int, deadline: float | None) -> None:
-        """Return when `generation` may start; harmless when repeated."""
-        ...
 
     def leave(self, generation: Generation[object]) -> None:
         """`generation` has ended, or waits no more; harmless when repeated."""
@@ -112,6 +113,22 @@ class Slot(Protocol):
 
     def refuse(self) -> None:
         """Nobody is to wait for it any more."""
+        ...
+
+
+class Slot(BaseSlot, Protocol):
+    """One that threads wait for."""
+
+    def enter(self, generation: Generation[object], by: int, deadline: float | None) -> None:
+        """Return when `generation` may start; harmless when repeated."""
+        ...
+
+
+class AsyncSlot(BaseSlot, Protocol):
+    """One that tasks wait for."""
+
+    async def enter(self, generation: Generation[object], by: object, deadline: float | None) -> None:
+        """Return when `generation` may start; harmless when repeated."""
         ...
 
 
@@ -132,6 +149,10 @@ class Generation(Generic[T_co]):
         given_up: Whether its start was given up, so that nobody waits for the end of it.
         life: What was started and is to be stopped: a generator, suspended in between.
         alone: What a thread of its own goes on with, though who waited for that was interrupted.
+        keeper: The task that it lives in, if tasks drive it.
+        home: The event loop of that task.
+        token: What is compared on the way to a lease to know that loop by.
+        now: The clock that its linger is measured on, if tasks drive it.
         value: What consumers get, once it is up.
         error: What its start raised.
         trace: Where that was raised, before anybody who waited raised it again.
@@ -151,8 +172,12 @@ class Generation(Generic[T_co]):
     given_up: bool = False
     life: GeneratorType[object, None, object] | None = None
     alone: Alone | None = None
+    keeper: Keeper[T_co] | None = None
+    home: Loop | None = None
+    token: object = ()
+    now: Callable[[], float]
     value: T_co
-    error: Exception
+    error: BaseException
     trace: TracebackType | None
 
 
@@ -174,3 +199,14 @@ class Hold(Generic[T_co]):
 
     def _wake(self) -> None:
         """Let the consumer look again; harmless when repeated, and when it does not sleep."""
+
+
+Mark = tuple[Sequence[object], ReferenceType[Any]]
+"""Which thread or task is inside a with-block, and who waits for that; and by which lease."""
+
+
+def is_inside(mark: Mark, line: Sequence[object]) -> bool:
+    """Return whether it is one of these, and the lease is held."""
+    others, reference = mark
+    lease = reference()
+    return lease is not None and lease.held and any(who in line for who in others)

@@ -9,22 +9,19 @@ Whatever else may be the matter (nothing runs, the last one leaves, somebody obs
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
 from contextlib import suppress
-from enum import Enum
 from inspect import Signature
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeGuard, TypeVar
 from weakref import ref
 
+from refcount._core.claim import ACQUIRED, DEBUG, FRESH, USED, Claim
 from refcount._core.clock import clocks
-from refcount._core.generation import FORGOTTEN, Hold
-from refcount._core.parking import Mark, Parker, callers_of, deadline_after
+from refcount._core.generation import Mark
+from refcount._core.parking import Parker, callers_of, deadline_after
 from refcount._core.registry import registry
-from refcount._errors import RefcountError, ReleasedError
+from refcount._errors import RefcountError
 from refcount._support.naming import public
 
 if TYPE_CHECKING:
@@ -32,26 +29,9 @@ if TYPE_CHECKING:
 
 T_co = TypeVar("T_co", covariant=True)
 
-DEBUG = sys.flags.dev_mode or os.environ.get("REFCOUNT_DEBUG") == "1"
-"""Whether each lease remembers where it was made, for the report when it is lost."""
-
-SITE_DEPTH = 12
-"""How many frames it remembers."""
-
-
-class Use(Enum):
-    """What has been done with a lease."""
-
-    FRESH = "not used"
-    ACQUIRED = "acquired"
-    USED = "entered"
-
-
-FRESH, ACQUIRED, USED = Use
-
 
 @public
-class Lease(Hold[T_co], Generic[T_co]):
+class Lease(Claim[T_co], Generic[T_co]):
     """One consumer's hold on a resource, used once; made by calling a `SharedResource`, or by its `acquire`.
 
     A lease that is garbage-collected while held is given back from the timer thread, with a `ResourceWarning`. With
@@ -67,7 +47,9 @@ class Lease(Hold[T_co], Generic[T_co]):
         (True, False)
     """
 
-    __slots__ = ("_machine", "_parker", "_resource", "_site", "_use")
+    __slots__ = ("_parker", "_resource")
+
+    _kind = "Lease"
 
     if not TYPE_CHECKING:
         __signature__ = Signature()  # nobody makes one but its resource
@@ -90,7 +72,7 @@ class Lease(Hold[T_co], Generic[T_co]):
         self._resource = resource
         self._machine = resource._machine
         if DEBUG:
-            self._site = traceback.extract_stack(limit=SITE_DEPTH)
+            self._remember_site()
 
     def __enter__(self) -> T_co:
         """Hold the resource, starting it if this is its first lease, and return its value.
@@ -170,12 +152,7 @@ class Lease(Hold[T_co], Generic[T_co]):
             True
         """
         deadline = deadline_after(timeout)
-        with self._machine.lock:
-            use = self._use
-            if use is FRESH:
-                self._use = USED
-        if use is not FRESH:
-            raise RefcountError(f"{self!r} was {use.value} before: a lease is used once, take a new one")
+        self._for_use()
         try:
             self._resource._admit(self, deadline)
             self._use = ACQUIRED
@@ -225,13 +202,10 @@ class Lease(Hold[T_co], Generic[T_co]):
         """Let the consumer who waits for this lease look again."""
         parker = self._parker
         if parker is not None:  # else it looks once more when it has made one
-            parker.unpark()
+            parker.wake()
 
-    def __repr__(self) -> str:
-        return f"<Lease of {self._resource.name}, {'held' if self.held else 'not held'}>"
-
-    def __reduce__(self) -> Never:  # what `copy` and `pickle` ask
-        raise TypeError(f"{self!r} cannot be copied or pickled: it is one consumer's hold; take another lease instead")
+    def _name(self) -> str:
+        return self._resource.name
 
     @property
     def resource(self) -> SharedResource[T_co]:
@@ -243,56 +217,6 @@ class Lease(Hold[T_co], Generic[T_co]):
             True
         """
         return self._resource
-
-    @property
-    def held(self) -> bool:
-        """Whether it is held: entered or acquired, and not released yet.
-
-        Example:
-            >>> lease = SharedResource.of(list)()
-            >>> with lease:
-            ...     lease.held
-            True
-            >>> lease.held
-            False
-        """
-        generation = self._generation
-        return generation is not None and generation.phase is not FORGOTTEN
-
-    @property
-    def value(self) -> T_co:
-        """The resource's value, as `__enter__` returns it.
-
-        Raises:
-            ReleasedError: The lease is not held.
-
-        Example:
-            >>> lease = SharedResource.of(list, name="basket")()
-            >>> lease.value
-            Traceback (most recent call last):
-            refcount.ReleasedError: <Lease of basket, not held> has no value: it was not entered yet, or was released
-        """
-        generation = self._generation
-        if generation is None or generation.phase is FORGOTTEN:
-            raise ReleasedError(f"{self!r} has no value: it was not entered yet, or was released")
-        return generation.value
-
-    @property
-    def valid(self) -> bool:
-        """Whether it is held, and newcomers would get the same: to ask before going on with what one has.
-
-        Example:
-            >>> resource = SharedResource.of(list)
-            >>> with resource() as value, resource() as same:
-            ...     lease = resource.acquire()
-            ...     resource.invalidate()
-            ...     lease.valid, lease.held
-            (False, True)
-            >>> lease.release()
-            True
-        """
-        generation = self._generation
-        return generation is not None and self._machine.offers(generation)
 
     def invalidate(self) -> None:
         """Detach the generation that this lease holds, if newcomers would still get it, as the resource's does.
@@ -313,16 +237,8 @@ class Lease(Hold[T_co], Generic[T_co]):
             >>> first.release(), second.release()
             (True, True)
         """
-        generation = self._generation
-        if generation is None or generation.phase is FORGOTTEN:
-            raise ReleasedError(f"{self!r} has nothing to invalidate: it was not entered yet, or was released")
+        generation = self._to_invalidate()
         self._resource._condemn(generation, self._resource._by(), report_errors=False)
-
-    def _where(self) -> str:
-        site: traceback.StackSummary | None = getattr(self, "_site", None)
-        if site is None:
-            return "; with REFCOUNT_DEBUG=1 in the environment it would say here where it was made"
-        return "; it was made here:\n" + "".join(site.format()[:-2])
 
 
 def is_lease(thing: object) -> TypeGuard[Lease[Any]]:

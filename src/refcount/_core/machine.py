@@ -33,6 +33,32 @@ class Machine(ConsumerSteps[T]):
 
     __slots__ = ()
 
+    # A start by somebody who waits for nothing himself
+
+    def launched(self, generation: Generation[T]) -> bool:
+        """The start of `generation` is done; say whether who has done it is to stop it at once.
+
+        He has no claim on it: those who wait look for themselves, and if all of them have left, nobody wants it.
+        """
+        with self.lock:
+            if generation.phase is STARTING and self.forced:
+                generation.phase = STOPPING
+            if generation.phase is STOPPING:
+                return True
+            if generation in self.working:
+                del self.working[generation]
+            if generation.phase is STARTING:
+                if generation.given_up:
+                    self.running += 1
+                    generation.given_up = False
+                generation.phase = UP
+                if generation is self.current:
+                    generation.quick = not self.observed
+            current = self.current
+            if current is not None and current.quick and not (self.checked or self.closed or self.working):
+                self.hot = current
+            return False
+
     # A consumer goes
 
     def give_back(self, hold: Hold[T], by: object, now: float, alarm: Alarm | None) -> Next | Generation[T]:

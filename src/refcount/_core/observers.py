@@ -20,11 +20,15 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from threading import get_ident
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from refcount._core.clock import clocks, monotonic
 from refcount._core.parking import Parker
+from refcount._core.resource import Resource
+from refcount._support.checks import check_function
 from refcount._support.reporting import report
+
+T_co = TypeVar("T_co", covariant=True)
 
 PATIENCE = 64
 """How many changes may be untold before those who make more wait."""
@@ -169,7 +173,7 @@ class Observers:
                         self._teller = None
                         tells = False
                 if sleeper is not None:
-                    sleeper.unpark()
+                    sleeper.wake()
                 if not tells:
                     break
         except BaseException:
@@ -230,7 +234,7 @@ class Observers:
     def _wake_next(self) -> bool:
         """Let a thread that waits tell, if there is one."""
         for sleeper in self._waiting.copy().values():
-            sleeper.unpark()
+            sleeper.wake()
             return True
         return False
 
@@ -257,3 +261,47 @@ class Observers:
         by = get_ident()
         if self._teller != by:
             self._tell(math.inf, by)
+
+
+class Observed(Resource[T_co], Generic[T_co]):
+    """A resource whose usecount can be observed."""
+
+    __slots__ = ()
+
+    def observe(self, callback: Callable[[int], object]) -> Callable[[], None]:
+        """Call `callback(usecount)` at every change, in order, none merged, one at a time, outside every lock.
+
+        It runs in a thread that changed the usecount, not always the one that made this change, and a long backlog
+        slows those who make it. An error that it raises is reported and disturbs nothing.
+
+        Returns:
+            A function that ends it, harmless when called again.
+
+        Raises:
+            TypeError: The callback cannot be called.
+
+        Example:
+            >>> resource = SharedResource.of(list)
+            >>> end = resource.observe(print)
+            >>> with resource():
+            ...     pass
+            1
+            0
+            >>> end()
+        """
+        check_function("the callback of observe", callback, ("the usecount",))
+        self._by()
+        observers = self._observers
+        if observers is None:
+            observers = self._observers = Observers(self._machine, self._name)
+        self._machine.observe(True)
+        token = observers.add(callback)
+
+        def end() -> None:
+            observers.remove(token)
+            if not observers:
+                self._machine.observe(False)
+                if observers:  # another one, who has come meanwhile
+                    self._machine.observe(True)
+
+        return end

@@ -237,12 +237,17 @@ class Options(Generic[T]):
             check_function("check", self.check, ("the value",))
         for what, value in (("overlap", self.overlap), ("exclusive", self.exclusive), ("own_thread", self.own_thread)):
             check_flag(what, value)
-        if self.exclusive and self.overlap:
-            raise ValueError(
-                "exclusive and overlap contradict each other: a newcomer waits for older generations, or it does not"
-            )
-        if self.at_exit not in ("stop", "leave"):
-            raise ValueError(f"at_exit must be 'stop' or 'leave', not {short(self.at_exit)}")
+        check_modes(overlap=self.overlap, exclusive=self.exclusive, at_exit=self.at_exit)
+
+
+def check_modes(*, overlap: bool, exclusive: bool, at_exit: str) -> None:
+    """Raise `ValueError` if one of these options has no meaning, or contradicts another."""
+    if exclusive and overlap:
+        raise ValueError(
+            "exclusive and overlap contradict each other: a newcomer waits for older generations, or it does not"
+        )
+    if at_exit not in ("stop", "leave"):
+        raise ValueError(f"at_exit must be 'stop' or 'leave', not {short(at_exit)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import ReferenceType
 
 from refcount._core.clock import monotonic
 from refcount._core.generation import Hold
@@ -48,7 +47,7 @@ class Parker:
             if seconds <= threading.TIMEOUT_MAX:
                 return False
 
-    def unpark(self) -> None:
+    def wake(self) -> None:
         """Wake the thread that sleeps, or let its next sleep return at once; never waits."""
         try:
             self._lock.release()
@@ -66,7 +65,7 @@ class Watcher(Hold[T_co]):
         self._parker = Parker()
 
     def _wake(self) -> None:
-        self._parker.unpark()
+        self._parker.wake()
 
     def watch(self, machine: Machine[T_co], reached: Callable[[], bool], deadline: float | None) -> bool:
         """Sleep until `reached()`, and say whether that came before `deadline`."""
@@ -103,7 +102,7 @@ class Errand(Generic[R]):
         finally:
             _errands.pop(by, None)  # a forked child has forgotten it
             del self._function  # which it must not keep alive
-            self._over.unpark()
+            self._over.wake()
 
     def wait(self) -> R:
         """Return what it returned, or raise what it raised."""
@@ -155,7 +154,7 @@ class Alone:
         finally:
             self.over = True
             del self._function
-            self._over.unpark()
+            self._over.wake()
             self.do_the_rest()
 
     def take_back(self) -> bool:
@@ -179,18 +178,7 @@ class Alone:
     def wait(self) -> None:
         """Return when it is over."""
         self._over.park(None)
-        self._over.unpark()  # for others who wait like this
-
-
-Mark = tuple[list[int], ReferenceType[Any]]
-"""Which thread is inside a with-block, and who waits for that thread; and by which lease."""
-
-
-def is_inside(mark: Mark, line: list[int]) -> bool:
-    """Return whether it is one of these threads, and the lease is held."""
-    others, reference = mark
-    lease = reference()
-    return lease is not None and lease.held and any(who in line for who in others)
+        self._over.wake()  # for others who wait like this
 
 
 def deadline_after(timeout: object) -> float | None:

@@ -159,7 +159,7 @@ class Room(Generic[G]):
     def _let_in(self, key: Key[G], ticket: int) -> None:
         """Let a generation in from wherever it stands; others of its key that wait will see that they may enter."""
         for place in key.places.values():
-            place.sleeper.unpark()
+            place.sleeper.wake()
             self._asleep.pop(place.ticket, None)
         load, wanted, weighs = self._load, self._wanted, bool(key.weight)
         if not key.count:
@@ -191,7 +191,7 @@ class Room(Generic[G]):
         """Wake one who sleeps, if there may be something to stop that nobody sees to, or to find that there is not."""
         if self._asleep and (self._evictions.heap or not self._patient) and not self._provides(0):
             ticket, place = next(iter(self._asleep.items()))
-            place.sleeper.unpark()
+            place.sleeper.wake()
             del self._asleep[ticket]
 
     # Making room
@@ -311,7 +311,7 @@ class Room(Generic[G]):
         """Take away a place in line; a thread that waits there is to come again, or to see that it is refused."""
         key, ticket = place.key, place.ticket
         self._forget(place)
-        place.sleeper.unpark()
+        place.sleeper.wake()
         alone = not key.count and len(key.places) == 1
         wanted = self._wanted - key.weight if alone else self._wanted
         # Nothing is called from here on.

@@ -5,17 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Literal, Never, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
+from refcount._core.claim import ACQUIRED
 from refcount._core.control import Controls
-from refcount._core.generation import State
-from refcount._core.lease import ACQUIRED, Lease
-from refcount._core.observers import Observers
+from refcount._core.lease import Lease
+from refcount._core.observers import Observed
 from refcount._core.openers import LivesOfOpener, Opener, Options, lives_of_hooks
 from refcount._core.registry import registry
 from refcount._core.threads import ThreadDriver
 from refcount._errors import UnderflowException
-from refcount._support.checks import check_function, check_hooks, check_name, check_opener
+from refcount._support.checks import check_hooks, check_name, check_opener
 from refcount._support.naming import Name, name_of, named, public
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 @public
-class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
+class SharedResource(Controls[T_co], ThreadDriver[T_co], Observed[T_co], Generic[T_co]):
     """A resource that runs only while somebody holds a lease on it. Thread-safe.
 
     The first consumer starts it, everyone in between shares its value, the last one stops it. Concurrent first
@@ -157,33 +157,8 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
 
         __exit__ = None  # so that `isinstance(resource, AbstractContextManager)` says no
 
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce__(self) -> Never:  # what `pickle` asks
-        raise TypeError(f"{self.name} cannot be pickled: it belongs to this process")
-
     def __repr__(self) -> str:
         return f"<SharedResource {self.name}, {self.state.value}, usecount={self.usecount}>"
-
-    @property
-    def usecount(self) -> int:
-        """How many leases are held, those of detached generations included; to look at, never to decide on."""
-        return self._seen().usecount
-
-    @property
-    def state(self) -> State:
-        """What it is doing; to look at, never to decide on. `State.CLOSED` as soon as it refuses newcomers."""
-        return self._seen().state
-
-    @property
-    def generation(self) -> int | None:
-        """The number of the generation that newcomers get, or None when there is none. It grows with every start."""
-        current = self._seen().current
-        return None if current is None else current.number
 
     def acquire(self, timeout: float | None = None) -> Lease[T_co]:
         """Return a held lease, starting the resource if this is its first.
@@ -298,44 +273,6 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Generic[T_co]):
             raise
         finally:
             registry.anonymous.pop(lease, None)
-
-    def observe(self, callback: Callable[[int], object]) -> Callable[[], None]:
-        """Call `callback(usecount)` at every change, in order, none merged, one at a time, outside every lock.
-
-        It runs in a thread that changed the usecount, not always the one that made this change, and a long backlog
-        slows those who make it. An error that it raises is reported and disturbs nothing.
-
-        Returns:
-            A function that ends it, harmless when called again.
-
-        Raises:
-            TypeError: The callback cannot be called.
-
-        Example:
-            >>> resource = SharedResource.of(list)
-            >>> end = resource.observe(print)
-            >>> with resource():
-            ...     pass
-            1
-            0
-            >>> end()
-        """
-        check_function("the callback of observe", callback, ("the usecount",))
-        self._by()
-        observers = self._observers
-        if observers is None:
-            observers = self._observers = Observers(self._machine, self._name)
-        self._machine.observe(True)
-        token = observers.add(callback)
-
-        def end() -> None:
-            observers.remove(token)
-            if not observers:
-                self._machine.observe(False)
-                if observers:  # another one, who has come meanwhile
-                    self._machine.observe(True)
-
-        return end
 
 
 def new_resource(lives: Callable[[], Life[T]], name: Name, options: Options[T]) -> SharedResource[T]:

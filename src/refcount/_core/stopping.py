@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from weakref import ref
 
 from refcount._core.clock import clocks
-from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation, Slot
+from refcount._core.generation import FORGOTTEN, STOPPING, UP, Alarm, FiredAlarm, Generation
 from refcount._core.machine import Machine
 from refcount._core.openers import OVER, own_error, refuse_second_value
-from refcount._core.parking import Alone, Mark, Watcher, callers_of
+from refcount._core.parking import Alone, Watcher, callers_of
 from refcount._core.registry import registry
+from refcount._core.resource import Resource
 from refcount._errors import ReentrantError, RefcountError
-from refcount._support.checks import GivesLeases
-from refcount._support.naming import Name, text_of
 from refcount._support.reporting import note, report
 
 if TYPE_CHECKING:
+    from refcount._core.generation import Slot
     from refcount._core.lease import Lease
-    from refcount._core.observers import Observers
     from refcount._core.openers import Life, Options
 
 T_co = TypeVar("T_co", covariant=True)
@@ -38,36 +37,18 @@ T_co = TypeVar("T_co", covariant=True)
 _PATCHED = "refcount was imported before gevent or eventlet has patched `threading`: import it afterwards"
 
 
-class Stoppable(GivesLeases, Generic[T_co]):
+class Stoppable(Resource[T_co], Generic[T_co]):
     """One resource, driven by threads, less its consumers."""
 
-    __slots__ = (
-        "__weakref__",
-        "_anchored",
-        "_anonymous",
-        "_entered",
-        "_forks",
-        "_lives",
-        "_machine",
-        "_name",
-        "_new_lease",
-        "_observers",
-        "_options",
-        "_slot",
-    )
+    __slots__ = ("_anchored", "_anonymous", "_lives", "_new_lease", "_options", "_slot")
 
     _found_weakly: ClassVar[bool] = False
     """Whether somebody would make a second one if it did not find this one while it is up."""
 
     _anchored: bool
     _anonymous: list[Lease[T_co]] | None
-    _entered: dict[int, Mark] | None
-    _forks: int
     _lives: Callable[[], Life[T_co]]
-    _machine: Machine[T_co]
-    _name: Name
     _new_lease: type[Lease[T_co]]
-    _observers: Observers | None
     _options: Options[T_co]
     _slot: Slot | None
 
@@ -76,11 +57,6 @@ class Stoppable(GivesLeases, Generic[T_co]):
         if self._forks != registry.forks:
             self.reset_after_fork()
         return self._machine
-
-    @property
-    def name(self) -> str:
-        """What it is called in errors, warnings and reprs."""
-        return text_of(self._name)
 
     def _by(self) -> int:
         """Return what this thread is known by, when it is to do anything but join or leave what runs."""

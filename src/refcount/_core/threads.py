@@ -28,12 +28,13 @@ from refcount._core.generation import (
     WAIT,
     Generation,
     Next,
+    is_inside,
 )
 from refcount._core.lease import EnteredLease, Lease
 from refcount._core.machine import Machine
 from refcount._core.openers import OUR_CODE, own_error
 from refcount._core.own_thread import LivesInThreads
-from refcount._core.parking import Parker, callers_of, is_inside
+from refcount._core.parking import Parker, callers_of
 from refcount._core.registry import Resident, registry
 from refcount._core.stopping import Stoppable
 from refcount._errors import ClosedError, ReentrantError, RefcountError
@@ -203,7 +204,7 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         if self._slot is not None:
             self._slot.leave(generation)
         try:
-            self._machine.failed(lease, error, error.__traceback__)
+            self._machine.failed(generation, error, error.__traceback__, lease)
             self._ended()
         except BaseException:
             self._ended()

@@ -181,7 +181,7 @@ class TaskPool(ThreadPool):
     def tell(self) -> None:
         """Have idle threads look whether they are still wanted; the others will when they have done their tasks."""
         for parker in self._idle.copy():
-            parker.unpark()
+            parker.wake()
 
     def shutdown(self) -> None:
         """Take no more tasks, and wait for nobody."""
@@ -234,7 +234,7 @@ class TaskPool(ThreadPool):
 
     def _wake_one(self) -> None:
         for parker in self._idle.copy():
-            parker.unpark()
+            parker.wake()
             break
 
     def _settle(self) -> None:

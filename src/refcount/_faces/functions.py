@@ -18,8 +18,9 @@ from types import GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
+from refcount._core.claim import DEBUG
 from refcount._core.family import Family, Member
-from refcount._core.lease import DEBUG, Lease
+from refcount._core.lease import Lease
 from refcount._core.openers import life_of
 from refcount._faces.arguments import Args, Arguments, Kwargs
 from refcount._faces.decorators import (

@@ -144,7 +144,7 @@ class ThreadPool(ABC):
                 self._size -= 1
                 self._running -= 1
         for parker in self._joiners.copy():
-            parker.unpark()
+            parker.wake()
         return True
 
     def start_thread(self) -> None:

@@ -272,7 +272,7 @@ class Waiters:
     def notify_all(self) -> None:
         """Wake all who sleep."""
         for parker in self._parkers.copy():
-            parker.unpark()
+            parker.wake()
 
 
 class StopRequest(StopEvent):

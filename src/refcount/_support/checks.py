@@ -129,16 +129,18 @@ def check_callable(what: str, thing: object) -> None:
         raise TypeError(f"{what} must be callable, not {shown}")
 
 
-def check_call(what: str, thing: object, given: tuple[str, ...] | None = None) -> None:
+def check_call(what: str, thing: object, given: tuple[str, ...] | None = None, *, awaits: bool = False) -> None:
     """Raise `TypeError`, naming `what` and `thing`, unless it can be called, and nobody would have to await that.
 
     Args:
         what: What it is to the user; `check`, say.
         thing: What was handed in.
         given: What it is going to be called with, each by position; None if that is not known.
+        awaits: Whether what it returns is awaited if it can be.
     """
     check_callable(what, thing)
-    if not inspect.isclass(thing) and is_asynchronous(function_of(thing)):
+    awaited = awaits and inspect.iscoroutinefunction(function_of(thing))
+    if not inspect.isclass(thing) and not awaited and is_asynchronous(function_of(thing)):
         raise TypeError(f"{what} must not be asynchronous, since nobody would wait for it: `{name_of(thing)}` is")
     if given is not None:
         unfit = misfit(thing, given)
@@ -147,7 +149,9 @@ def check_call(what: str, thing: object, given: tuple[str, ...] | None = None) -
             raise TypeError(f"{what} is called with {shown}, and `{name_of(thing)}` takes {unfit}")
 
 
-def check_function(what: str, thing: object, given: tuple[str, ...] | None = None, instead: str = "") -> None:
+def check_function(
+    what: str, thing: object, given: tuple[str, ...] | None = None, instead: str = "", *, awaits: bool = False
+) -> None:
     """Raise `TypeError` as `check_call` does, and if a call of `thing` alone would run nothing of it.
 
     Args:
@@ -155,12 +159,13 @@ def check_function(what: str, thing: object, given: tuple[str, ...] | None = Non
         thing: What was handed in.
         given: What it is going to be called with, each by position; None if that is not known.
         instead: What the error says is to be written, after what is wrong.
+        awaits: Whether what it returns is awaited if it can be.
     """
     check_callable(what, thing)
     kind = _kind_that_runs_nothing(thing)
     if kind:
         raise TypeError(f"{what} must be a plain function, and {kind}, of which a call alone runs nothing{instead}")
-    check_call(what, thing, given)
+    check_call(what, thing, given, awaits=awaits)
 
 
 def check_opener(what: str, thing: object, given: tuple[str, ...] = ()) -> None:
@@ -174,6 +179,25 @@ def check_opener(what: str, thing: object, given: tuple[str, ...] = ()) -> None:
         )
     _refuse_asynchronous_class(what, thing, "a function that enters one in an event loop of its own, and yields it")
     check_call(what, thing, given)
+
+
+def check_async_opener(what: str, thing: object, given: tuple[str, ...] = ()) -> None:
+    """Raise `TypeError` unless a call of `thing` may give an asynchronous context manager, as far as that is seen."""
+    check_callable(what, thing)
+    function, name = function_of(thing), name_of(thing)
+    if inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{what} must give an asynchronous context manager, and `{name}` is an asynchronous generator function: "
+            f"write asynccontextmanager({name}), or decorate it with @refcounted_resource"
+        )
+    plain = inspect.isgeneratorfunction(function) or code_of(function) is _MANAGER_CODE
+    if plain or (inspect.isclass(thing) and hasattr(thing, "__enter__") and not hasattr(thing, "__aenter__")):
+        raise TypeError(f"{what} is entered by `async with`, and `{name}` is for a plain `with`: use SharedResource")
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{what} must give an asynchronous context manager, and `{name}` is a coroutine function")
+    unfit = misfit(thing, given)
+    if unfit:
+        raise TypeError(f"{what} is called with {' and '.join(given) or 'nothing'}, and `{name}` takes {unfit}")
 
 
 def _kind_that_runs_nothing(thing: object) -> str:
@@ -256,22 +280,24 @@ def advises(**instead: str) -> Callable[[_F], _F]:
     return decorate
 
 
-def check_hooks(what: str, factory: object, start: object, stop: object) -> None:
+def check_hooks(what: str, factory: object, start: object, stop: object, *, awaits: bool = False) -> None:
     """Raise `TypeError` unless the factory, which `what` names, and the hooks that are given can be called."""
-    check_factory(what, factory)
+    check_factory(what, factory, awaits=awaits)
     for name, hook in (("start", start), ("stop", stop)):
         if hook is not None:
-            check_function(name, hook, ("the value",))
+            check_function(name, hook, ("the value",), awaits=awaits)
 
 
-def check_factory(what: str, factory: object, given: tuple[str, ...] = ()) -> None:
+def check_factory(what: str, factory: object, given: tuple[str, ...] = (), *, awaits: bool = False) -> None:
     """Raise `TypeError` unless a call of the factory, which `what` names, can make a value."""
     if isinstance(factory, GivesLeases):
         raise TypeError(f"{what} must make the value: {short(factory)} is shared already, and gives leases")
     name = name_of(factory)
     check_callable(what, factory)
     opener = f"contextmanager({name})" if inspect.isgeneratorfunction(function_of(factory)) else name
-    check_function(what, factory, given, f": write SharedResource({opener}), or @refcounted_resource above it")
+    check_function(
+        what, factory, given, f": write SharedResource({opener}), or @refcounted_resource above it", awaits=awaits
+    )
     _refuse_asynchronous_class(what, factory, f"`lambda: {name}()` if nobody is to enter it")
 
 

@@ -1,0 +1,332 @@
+"""`AsyncStoppable`: everything about one resource for tasks that needs no lease: where it lives, how it stops and ends.
+
+All of a resource's tasks are in one event loop, so that between two awaits nobody comes in between: every step is
+followed by all that it owes, and only to wait for something is awaited. Starts and stops are run by the generation's
+own task, its `Keeper`; who makes it owe one tells it, and may wait for the outcome.
+
+The machine's lock is one for threads all the same: two loops may ask for an idle resource at once, and anybody may
+look. Each generation knows its loop, and nobody from another one gets it.
+"""
+# pyright: reportPrivateUsage=false
+# What sleepers and machines have of each other is private because users have leases, which sleep, in their hands.
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import WeakSet
+
+from refcount._core.clock import clocks
+from refcount._core.generation import FORGOTTEN, STARTING, UP, Alarm, FiredAlarm, Generation, Hold
+from refcount._core.loop import Loop
+from refcount._core.loops import Sleeper, here
+from refcount._core.machine import Machine
+from refcount._core.registry import registry
+from refcount._core.resource import Resource
+from refcount._errors import ReentrantError, RefcountError, WrongLoopError
+from refcount._support.reporting import logger, note
+
+if TYPE_CHECKING:
+    import anyio
+
+    from refcount._core.async_lease import AsyncLease
+    from refcount._core.async_openers import AsyncLife, AsyncOptions
+    from refcount._core.async_shared import AsyncSharedResource
+    from refcount._core.generation import AsyncSlot
+    from refcount._core.keeper import Keeper
+    from refcount._core.loop import Timer
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _TaskAlarm:
+    """A timer of the event loop that looks whether a linger is over."""
+
+    __slots__ = ("_look", "fired", "timer")
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        self._look = look
+        self.fired = False
+        self.timer: Timer | None = None
+
+    def ring(self) -> None:
+        self.fired = True
+        self._look()
+
+    def cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Watcher(Hold[T_co]):
+    """A task that wants to see something become true of a resource, and no lease."""
+
+    __slots__ = ("sleeper",)
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__()
+        self.sleeper = Sleeper(loop)
+
+    def _wake(self) -> None:
+        self.sleeper.wake()
+
+
+class AsyncStoppable(Resource[T_co], Generic[T_co]):
+    """One resource, driven by tasks, less its consumers."""
+
+    __slots__ = ("_anonymous", "_blocks", "_each", "_lives", "_new_lease", "_options", "_slot")
+
+    _anonymous: list[AsyncLease[T_co]]
+    _blocks: dict[AsyncLease[T_co], anyio.CancelScope]
+    _each: WeakSet[AsyncSharedResource[T_co]]
+    _lives: Callable[[], AsyncLife[T_co]]
+    _new_lease: Callable[[AsyncSharedResource[T_co]], AsyncLease[T_co]]
+    _options: AsyncOptions[T_co]
+    _slot: AsyncSlot | None
+
+    # Where it is used
+
+    def _seen(self) -> Machine[T_co]:
+        """Return the machine to look at, which may be the parent process's no longer."""
+        if self._forks != registry.forks:
+            self._reset_after_fork()
+        return self._machine
+
+    def _by(self) -> object:
+        """Return the task that runs, which may use the resource."""
+        loop = here()
+        if self._forks != registry.forks:
+            self._reset_after_fork()
+        for generation in self._machine.generations:
+            if generation.home is not loop:
+                self._meet(generation, loop)
+        return loop.current_task()
+
+    def _meet(self, generation: Generation[T_co], loop: Loop) -> None:
+        """Abandon what is up in a loop that is over.
+
+        Raises:
+            WrongLoopError: It is not over.
+        """
+        home = generation.home
+        if home is None or not home.closed:
+            raise WrongLoopError(
+                f"{self.name} is {self._machine.state.value} in another event loop, and cannot be used in this one "
+                "before it is idle; with per_loop=True, each loop has its own"
+            )
+        if self._abandon(generation):
+            warnings.warn(
+                f"{self.name}, generation {generation.number}, was abandoned: its event loop was closed while it was "
+                "up, so that nothing can stop it any more",
+                ResourceWarning,
+                stacklevel=4,
+            )
+
+    def _reset_after_fork(self) -> None:
+        """Begin anew in a forked child; what runs for the parent must never be left here."""
+        for generation in self._machine.generations:
+            generation.phase = FORGOTTEN
+            generation.quick = False
+            registry.keep_for_ever(generation)
+        self._machine.reset(threading.Lock())
+        self._anonymous = []
+        self._blocks = {}
+        if self._entered is not None:
+            self._entered.clear()
+        if self._observers is not None:
+            self._observers.reset()
+        self._forks = registry.forks
+
+    def _refuse_reentry(self, what: str, by: object) -> None:
+        """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
+        if self._machine.works(by):
+            current = self._machine.current
+            hook = "start, stop or check" + ("" if current is None else f" (generation {current.number})")
+            raise ReentrantError(f"{what} of {self.name} inside its own {hook} would wait for itself")
+
+    # Starting
+
+    def _started(self, generation: Generation[T_co]) -> None:
+        """The start is done: everybody who waits may have it, or it is to be stopped at once if nobody does."""
+        self._machine.launched(generation)
+        self._wake_sleepers()
+
+    def _start_failed(self, generation: Generation[T_co], error: BaseException) -> None:
+        """The start has raised, or was cancelled: tell everybody who waits for it, or the logger if nobody does."""
+        machine, home = self._machine, generation.home
+        assert home is not None  # it is where the start has run
+        wanted = generation.phase is STARTING
+        if home.is_cancellation(error):
+            # Nobody who waits was cancelled, and asyncio would take what they raise for that.
+            text = f"the start of {self.name}, generation {generation.number}, was cancelled from inside"
+            error = RefcountError(text).with_traceback(error.__traceback__)
+        else:
+            note(error, f"while starting {self.name}, generation {generation.number}")
+            if not wanted:
+                home.report(error, f"the start of {self.name}, generation {generation.number}, which nobody awaits")
+        if self._slot is not None:
+            self._slot.leave(generation)
+        machine.failed(generation, error, error.__traceback__)
+        machine.stopped(generation)
+        self._wake_sleepers()
+
+    # Stopping
+
+    def _order_stop(self, generation: Generation[T_co]) -> None:
+        """See that the stop is run that somebody has made the generation's own task owe."""
+        if generation.keeper is None:  # nothing of it was started yet
+            self._finished(generation)
+        else:
+            generation.keeper.order_stop()
+
+    def _owner(self, generation: Generation[T_co]) -> object:
+        """Return who is to stop `generation`: its own task, and whoever it is if it has none."""
+        return self if generation.keeper is None else generation.keeper.task
+
+    def _stop_failed(self, generation: Generation[T_co], error: BaseException) -> BaseException:
+        """Return what is told of a stop that has raised."""
+        assert generation.home is not None
+        if generation.home.is_cancellation(error):
+            text = f"the stop of {self.name}, generation {generation.number}, "
+            seconds = self._options.stop_timeout
+            text += "was cancelled" if seconds == math.inf else f"did not end within {seconds} s"
+            return TimeoutError(text).with_traceback(error.__traceback__)
+        note(error, f"while stopping {self.name}, generation {generation.number}")
+        return error
+
+    def _finished(self, generation: Generation[T_co]) -> None:
+        """The stop is over, well or badly."""
+        if self._slot is not None:
+            self._slot.leave(generation)
+        self._machine.stopped(generation)
+        if generation.alarm is not None:
+            generation.alarm.cancel()
+        self._wake_sleepers()
+
+    def _wake_sleepers(self) -> None:
+        for hold in self._machine.sleepers.copy():
+            hold._wake()
+
+    def _tell_observers(self) -> None:
+        if self._observers is not None:
+            self._observers.tell(self._machine.noted)
+
+    # Lingers
+
+    def _set_alarm(self, generation: Generation[T_co], due: float) -> Alarm:
+        """Have the linger of `generation` looked at when it is due."""
+        loop = generation.home
+        assert loop is not None
+        if loop.ending and self._options.at_exit == "stop":
+            return FiredAlarm()
+        look = partial(self._expire, generation)
+        if clocks.clock is not clocks.thread:  # a test's
+            return clocks.clock.at(due, lambda: look() if loop.runs_here else loop.call_soon(look))
+        alarm = _TaskAlarm(look)
+        if due < math.inf:
+            alarm.timer = loop.call_later(due - generation.now(), alarm.ring)
+        return alarm
+
+    def _expire(self, generation: Generation[T_co]) -> None:
+        """Look whether the linger of `generation` is over; called by its alarm."""
+        # An alarm that is never due goes off when its clock is left, and nothing lingers on that any more.
+        now = generation.now() if self._machine.linger < math.inf else math.inf
+        owed = self._machine.expire(generation, now, self._owner(generation))
+        if isinstance(owed, Generation):
+            self._order_stop(owed)
+        elif owed is not None:
+            generation.alarm = self._set_alarm(generation, owed)
+            if generation.alarm.fired:
+                self._flush_now()
+
+    def _flush_now(self) -> Keeper[T_co] | None:
+        """Order the stop of what lingers; return the task that runs it."""
+        current = self._machine.current
+        if current is None or self._machine.flush(self._owner(current)) is None:
+            return None
+        self._order_stop(current)
+        return current.keeper
+
+    # What comes from outside
+
+    def _condemn(self, generation: Generation[T_co]) -> None:
+        """Let no newcomer have `generation`; give up its start if that still runs, and stop it if nobody has it."""
+        owed = self._machine.condemn(generation, self._owner(generation))
+        if generation.alarm is not None:
+            generation.alarm.cancel()
+        if generation.given_up and self._slot is not None:
+            self._slot.leave(generation)
+        if owed is not None:
+            self._order_stop(owed)
+        self._wake_sleepers()
+
+    def _broke(self, generation: Generation[T_co]) -> None:
+        """Something inside the opener has failed while it is up: no newcomer gets it, and its holders are told."""
+        self._condemn(generation)
+        if generation.phase is not UP:
+            return
+        leases = self._machine.usecount
+        logger.warning(
+            "something inside of %s, generation %d, has failed or was cancelled while it is held (usecount %d)",
+            self.name,
+            generation.number,
+            leases,
+        )
+        blocks = [scope for lease, scope in self._blocks.items() if lease._generation is generation]
+        for scope in blocks:
+            scope.cancel()
+        if self._options.on_failure == "cancel" and not blocks:
+            self._expel(generation)
+
+    def _end(self, generation: Generation[T_co]) -> None:
+        """The event loop ends, and nobody is left who could give `generation` back: stop it, or leave it."""
+        if self._options.at_exit == "leave":
+            self._abandon(generation)
+            return
+        usecount = self._machine.usecount
+        leases = "1 lease" if usecount == 1 else f"{usecount} leases"
+        try:
+            warnings.warn(
+                f"{self.name} is still held at the end of its event loop, by {leases}", ResourceWarning, stacklevel=2
+            )
+        finally:
+            self._expel(generation)
+
+    def _expel(self, generation: Generation[T_co]) -> None:
+        """Stop `generation` if it is up, whoever holds it."""
+        if self._machine.expel(generation, self._owner(generation)):
+            self._order_stop(generation)
+
+    def _abandon(self, generation: Generation[T_co]) -> bool:
+        """Take `generation` for gone, whatever becomes of it, and leave it as it is; say whether it was there."""
+        registry.keep_for_ever(generation)
+        return self._forget(generation)
+
+    def _forget(self, generation: Generation[T_co]) -> bool:
+        found = self._machine.forget(generation)
+        if generation.alarm is not None:
+            generation.alarm.cancel()
+        if self._slot is not None:
+            self._slot.leave(generation)
+        keeper = generation.keeper
+        if keeper is not None and generation.home is not None and not generation.home.closed:
+            keeper.forgotten()
+        self._wake_sleepers()
+        self._tell_observers()
+        return found
+
+    async def _wait_until(self, reached: Callable[[], bool], deadline: float | None) -> bool:
+        """Sleep until something is true of the machine, and say whether that came before `deadline`."""
+        watcher: Watcher[T_co] = Watcher(here())
+        self._machine.sleepers[watcher] = None
+        try:
+            while not reached():
+                if not await watcher.sleeper.sleep(deadline):
+                    return reached()
+            return True
+        finally:
+            self._machine.sleepers.pop(watcher, None)

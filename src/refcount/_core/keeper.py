@@ -1,0 +1,239 @@
+"""`Keeper`: the task that one generation lives in, from its start to its stop.
+
+Start and stop run in one task, so that an opener may hold a task group or a cancel scope over its `yield`. The task is
+made by the first consumer, in a copy of its context, and belongs to nobody's task group. It goes through these states:
+
+- *starting*: the opener runs. When the last one who waited for it has left, the task is cancelled; whatever comes of
+  that is nobody's, and a newcomer has waited for it.
+- *up*: it sleeps. Each step of the machine that makes it owe a stop wakes it. A cancellation that reaches it here comes
+  from inside of the opener (a task group's child has failed, say): then it is *broken*, no newcomer gets it, and it
+  waits until its holders have left. Or the loop is about to end: then it waits for them as well, unless nobody else is
+  left who could do so.
+- *stopping*: the opener goes on to its end, shielded. The cancellation that has come is not thrown into it: all that
+  stands behind its `yield` runs, and a task group of its own raises what its child has failed with.
+
+Between two of its awaits no other task runs, so that each of these is entered in one go. All it is told comes through
+`order_stop` and `_ends`, which may be called at any time.
+"""
+# pyright: reportPrivateUsage=false
+# A keeper, its driver and the machine are one thing; what they have of each other is private because users have
+# resources in their hands.
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import anyio
+
+from refcount._core.async_openers import begin, finish
+from refcount._core.generation import FORGOTTEN, STARTING, UP
+from refcount._core.loops import Sleeper
+from refcount._core.registry import registry
+
+if TYPE_CHECKING:
+    from refcount._core.async_openers import AsyncLife
+    from refcount._core.generation import Generation
+    from refcount._core.loop import Job, Loop, OwnTask
+    from refcount._core.tasks import TaskDriver
+
+T = TypeVar("T")
+
+
+class Keeper(Generic[T]):
+    """The task of one generation.
+
+    Args:
+        driver: The resource's.
+        generation: What it is to start; promised to those who wait.
+        loop: Where.
+
+    Attributes:
+        task: The task, as the event loop knows it.
+        up: Whether it runs.
+        then: What is called when it is over.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_begun",
+        "_driver",
+        "_ending",
+        "_failure",
+        "_generation",
+        "_loop",
+        "_over",
+        "_own",
+        "_sleeper",
+        "_starting",
+        "broken",
+        "disowned",
+        "life",
+        "task",
+        "then",
+        "up",
+    )
+
+    def __init__(self, driver: TaskDriver[T], generation: Generation[T], loop: Loop) -> None:
+        self._driver = driver
+        self._generation = generation
+        self._loop = loop
+        self._sleeper = Sleeper(loop)
+        self._over = anyio.Event()
+        self._failure: BaseException | None = None
+        self._awaited = 0
+        self._begun = False
+        self._starting = True
+        self._ending = False
+        self.broken = False
+        self.disowned = False
+        self.life: AsyncLife[T] | None = None
+        self.up = True
+        self.then: list[Job] = []
+        self._own: OwnTask = loop.spawn(self._run, self._ends, driver.name, copy_context())
+        self.task: object = self._own.known_as
+        loop.keepers[self] = None
+
+    # What it is told
+
+    def order_stop(self) -> None:
+        """A stop is owed, or the generation was forgotten; whoever has made it so tells."""
+        if not self._starting:
+            self._sleeper.wake()
+        elif self._begun:
+            self._own.interrupt()
+
+    def forgotten(self) -> None:
+        """The resource takes its generation for gone: what is up is left as it is, and a stop that hangs hangs on."""
+        self.disowned = True
+        if not self._starting:
+            self._sleeper.wake()
+
+    def expect(self) -> None:
+        """Let the stop's error wait for somebody who will ask for the outcome, or `forgo` it."""
+        self._awaited += 1
+
+    def forgo(self) -> None:
+        """Take that back; what nobody waits for any more is reported, if it is there."""
+        self._awaited -= 1
+        self._tell_failure()
+
+    async def outcome(self) -> None:
+        """Return when it is over, for who has ordered the stop; level cancellation waits until then.
+
+        Raises:
+            BaseException: What the stop raised, or the cancellation of the waiting task; the stop goes on then.
+        """
+        self.expect()
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._over.wait()
+        except BaseException:
+            self.forgo()
+            raise
+        self.settle()
+
+    def settle(self) -> None:
+        """Raise what the stop raised, if it did; for who has waited for it."""
+        self._awaited -= 1
+        failure = self._failure
+        if not self._awaited:
+            self._failure = None
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure
+
+    def _tell_failure(self) -> None:
+        """Report what the stop has raised if nobody waits for it."""
+        failure = self._failure
+        if failure is not None and not self._awaited and self._over.is_set():
+            self._failure = None
+            self._loop.report(failure, f"the stop of {self._driver.name}, generation {self._generation.number}")
+
+    def _ends(self) -> None:
+        """The event loop is about to end."""
+        self._ending = self._loop.ending = True
+        if self.disowned:
+            self._own.interrupt()  # it must not keep the loop from ending
+        self._sleeper.wake()
+
+    # What it does
+
+    async def _run(self) -> None:
+        try:
+            await self._live()
+        finally:
+            self.up = False
+            del self._loop.keepers[self]
+            for job in self.then:
+                job()
+            self._over.set()
+            self._tell_failure()
+
+    async def _live(self) -> None:
+        driver, generation = self._driver, self._generation
+        self._begun = True
+        try:
+            if generation.phase is STARTING:
+                self.life = life = driver._lives()
+                generation.value = await begin(life, driver._name)
+        except BaseException as error:
+            self._starting = False
+            driver._start_failed(generation, error)
+            return
+        self._starting = False
+        driver._started(generation)
+        await self._wait_until_unwanted()
+        if generation.phase is FORGOTTEN:
+            registry.keep_for_ever(self)
+        else:
+            await self._stop()
+
+    async def _wait_until_unwanted(self) -> None:
+        """Return when the generation is to be stopped, or to be left."""
+        generation = self._generation
+        while generation.phase is UP:
+            if self._ending:
+                self._end()
+            try:
+                await self._sleep()
+            except BaseException:  # of whichever kind: it was cancelled, and goes on to its stop
+                self._own.calm()
+                self._break()
+
+    async def _sleep(self) -> None:
+        if self.broken or self._ending:
+            with anyio.CancelScope(shield=True):  # else what was cancelled once is cancelled again and again
+                await self._sleeper.sleep()
+        else:
+            await self._sleeper.sleep()
+
+    def _break(self) -> None:
+        """Something inside the opener has failed, or the loop ends: let no newcomer have it."""
+        if not self.broken:
+            self.broken = True
+            self._driver._broke(self._generation)
+            if self._generation.phase is UP:
+                self._loop.watch_end(self._ends)
+
+    def _end(self) -> None:
+        """The loop ends: let no newcomer have it, and stop it if nobody is left who could leave it."""
+        driver, generation = self._driver, self._generation
+        driver._condemn(generation)
+        if generation.phase is UP and not self._loop.awaits_others(self, self._sleeper.wake):
+            driver._end(generation)
+
+    async def _stop(self) -> None:
+        driver, generation = self._driver, self._generation
+        timer = self._own.shield(driver._options.stop_timeout)
+        try:
+            if self.life is not None:
+                await finish(self.life, driver._name)
+        except BaseException as error:
+            self._failure = driver._stop_failed(generation, error)
+        finally:
+            timer.cancel()
+            self._own.calm()
+        driver._finished(generation)

@@ -1,0 +1,122 @@
+"""`Loop`: an event loop, asyncio's or trio's, and what the driver for tasks asks of it.
+
+What anyio offers for both is taken from anyio. It does not offer a task that belongs to nobody's task group, nor a look
+at which loop runs here that is quick enough for every lease; these are in `asyncio_loop` and `trio_loop`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from refcount._core.keeper import Keeper
+
+Job = Callable[[], object]
+
+
+class Timer(Protocol):
+    """Something that will be done later, unless it is cancelled."""
+
+    def cancel(self) -> object:
+        """Do not do it; harmless when repeated."""
+        ...
+
+
+class OwnTask(Protocol):
+    """The task of one generation.
+
+    Attributes:
+        known_as: What `current_task` returns in it.
+    """
+
+    @property
+    def known_as(self) -> object: ...
+
+    def interrupt(self) -> object:
+        """Cancel what it does."""
+        ...
+
+    def shield(self, seconds: float) -> Timer:
+        """Let nobody else cancel what it does from now on; after so many seconds it is interrupted."""
+        ...
+
+    def calm(self) -> None:
+        """Take a cancellation that has come for done."""
+        ...
+
+
+class Loop:
+    """One event loop.
+
+    Attributes:
+        keepers: The tasks of the generations that live in it, the oldest first.
+        ending: Whether it is about to end, so that nothing lingers any more.
+        owned: What it has of resources that each event loop has one of.
+        now: Its clock, in seconds.
+    """
+
+    now: Callable[[], float]
+
+    def __init__(self) -> None:
+        self.keepers: dict[Keeper[Any], None] = {}
+        self.ending = False
+        self.owned: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
+
+    def reset_after_fork(self) -> tuple[object, ...]:
+        """Say what must never be left in a forked child: the parent's tasks, and all that they have opened."""
+        return (self,)
+
+    @property
+    def token(self) -> object:
+        """What `running_asyncio_loop` returns in its thread while it runs; of trio, what that never returns."""
+        raise NotImplementedError
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over for good."""
+        raise NotImplementedError
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether this thread is inside of it."""
+        raise NotImplementedError
+
+    def current_task(self) -> object:
+        """Return the task that runs."""
+        raise NotImplementedError
+
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: str, context: Context) -> OwnTask:
+        """Start a task of nobody's group; `ends` is called when the loop ends, in place of a cancellation."""
+        raise NotImplementedError
+
+    def call_later(self, seconds: float, job: Job) -> Timer:
+        """Call `job` in the loop."""
+        raise NotImplementedError
+
+    def call_soon(self, job: Job) -> None:
+        """Call `job` in the loop; from anywhere, finalizers included. Does nothing if the loop is over."""
+        raise NotImplementedError
+
+    def watch_end(self, ends: Job) -> None:
+        """Call `ends` when the loop is about to end, if `spawn` does not do so."""
+
+    def awaits_others(self, keeper: Keeper[Any], wake: Job) -> bool:
+        """Say whether tasks are left that may hold what `keeper` keeps; `wake` is called when that may have changed."""
+        younger = False
+        for other in self.keepers:
+            if younger and other.up:
+                other.then.append(wake)
+                return True
+            younger = younger or other is keeper
+        return False
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        """Return whether `error` is what a task gets that is cancelled."""
+        raise NotImplementedError
+
+    def report(self, error: BaseException, where: str) -> None:
+        """Tell of an error that nobody will catch."""
+        raise NotImplementedError

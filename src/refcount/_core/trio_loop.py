@@ -1,0 +1,143 @@
+"""`TrioLoop`: a run of trio.
+
+How it ends: when its main task is over, and so are all others, the system tasks are cancelled, which a generation's own
+task is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any
+
+import trio
+
+from refcount._core.loop import Job, Loop, OwnTask, Timer
+from refcount._support.reporting import report
+
+
+class _TrioTask:
+    """A system task with a scope around all that it does."""
+
+    def __init__(self, scope: trio.CancelScope, now: Callable[[], float], known_as: object) -> None:
+        self._scope = scope
+        self._now = now
+        self.known_as = known_as
+
+    def interrupt(self) -> None:
+        self._scope.cancel()
+
+    def shield(self, seconds: float) -> Timer:
+        self._scope.shield = True
+        self._scope.deadline = self._now() + seconds
+        return _Deadline(self._scope)
+
+    def calm(self) -> None:
+        pass
+
+
+class _Deadline:
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+
+    def cancel(self) -> None:
+        self._scope.deadline = math.inf
+
+
+class _Sleep:
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+
+class TrioLoop(Loop):
+    """A run of trio."""
+
+    def __init__(self, token: trio.lowlevel.TrioToken) -> None:
+        super().__init__()
+        self._token = token
+        self.now = trio.current_time
+        self._over = False
+
+    @property
+    def token(self) -> object:
+        return self
+
+    @property
+    def closed(self) -> bool:
+        if not self._over:
+            try:
+                self._token.run_sync_soon(_nothing)
+            except trio.RunFinishedError:
+                self._over = True
+        return self._over
+
+    @property
+    def runs_here(self) -> bool:
+        return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
+
+    def current_task(self) -> object:
+        return trio.lowlevel.current_task()
+
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: str, context: Context) -> OwnTask:
+        scope = trio.CancelScope()
+
+        async def live() -> None:
+            with scope:
+                await run()
+
+        task = trio.lowlevel.spawn_system_task(live, name=name, context=context)
+        return _TrioTask(scope, self.now, task)
+
+    def call_later(self, seconds: float, job: Job) -> Timer:
+        scope = trio.CancelScope()
+
+        async def wait() -> None:
+            with scope:
+                await trio.sleep(max(seconds, 0))
+                job()
+
+        trio.lowlevel.spawn_system_task(wait)
+        return _Sleep(scope)
+
+    def call_soon(self, job: Job) -> None:
+        try:
+            self._token.run_sync_soon(job)
+        except trio.RunFinishedError:
+            self._over = True
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        return isinstance(error, trio.Cancelled)
+
+    def report(self, error: BaseException, where: str) -> None:
+        report(error, where)
+
+    def watch_end(self, ends: Job) -> None:
+        async def watch() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                ends()
+
+        trio.lowlevel.spawn_system_task(watch)
+
+
+def _nothing() -> None:
+    pass
+
+
+_loops: trio.lowlevel.RunVar[TrioLoop | None] = trio.lowlevel.RunVar("refcount")
+
+
+def trio_loop() -> TrioLoop | None:
+    """Return the run of trio that this thread is in, if it is in one."""
+    if not trio.lowlevel.in_trio_run():
+        return None
+    loop = _loops.get(None)
+    if loop is None:
+        loop = TrioLoop(trio.lowlevel.current_trio_token())
+        _loops.set(loop)
+    return loop
