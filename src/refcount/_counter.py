@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from refcount._errors import ReleasedError
-from refcount._support.checks import check_integer
 from refcount._support.naming import public, short
+from refcount._support.numbers import check_integer
 from refcount._usecount import Usecount
 
 T = TypeVar("T")

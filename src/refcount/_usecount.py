@@ -29,8 +29,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final, TypeAlias, cast
 
 from refcount._errors import OverflowException, UnderflowException
-from refcount._support.checks import check_function, check_integer
+from refcount._support.checks import check_function
 from refcount._support.naming import short
+from refcount._support.numbers import check_integer
 
 USECOUNT_MAX: Final = 2**62 - 1
 """The highest usecount: what a signed 64-bit counter holds with one bit to spare, as for `refcount_t` in 32 bits."""

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from refcount._core.clock import Alarm, Clock, Job, Schedule, clocks
-from refcount._support.checks import check_seconds
+from refcount._support.numbers import check_seconds
 
 __all__ = ["ManualClock"]
 

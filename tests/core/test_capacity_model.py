@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 
 from refcount._core.evictions import Key, Place
+from refcount._core.parking import Parker
 from refcount._core.room import Room, Step
 from tests.helpers.interrupting import Every
 
@@ -58,6 +59,7 @@ class Waiter:
     """A thread that wants a generation in, and how far it is."""
 
     place: Place[Life]
+    parker: Parker
     life: Life
     hurried: bool
     step: Step | None = None
@@ -139,7 +141,9 @@ class World(RuleBasedStateMachine):
         if self.room.admit(thing.key, id(life)):
             self.enter(life)
             return None
-        waiter = Waiter(Place(thing.key, id(life), [next(self.threads)]), life, hurried)
+        parker = Parker()
+        place = Place(thing.key, id(life), [next(self.threads)], parker)
+        waiter = Waiter(place, parker, life, hurried)
         self.waiters.append(waiter)
         return waiter
 
@@ -195,7 +199,7 @@ class World(RuleBasedStateMachine):
 
     def can_go_on(self, waiter: Waiter) -> bool:
         """Return whether a thread is awake."""
-        return waiter.step is not Step.SLEEP or waiter.place.sleeper.park(monotonic() - 1)
+        return waiter.step is not Step.SLEEP or waiter.parker.park(monotonic() - 1)
 
     # What holds
 

@@ -1315,7 +1315,7 @@ def test_a_free_slot_is_handed_over_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "broken"), [("refcount._core.capacity.Room", Forgetful), ("refcount._core.family.Capacity", Generous)]
+    ("name", "broken"), [("refcount._core.admission.Room", Forgetful), ("refcount._core.family.Capacity", Generous)]
 )
 def test_a_broken_capacity_is_caught(name: str, broken: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test of the test before."""

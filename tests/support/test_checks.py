@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from refcount._support.checks import advises, check_integer, check_seconds, check_timeout
+from refcount._support.checks import advises
+from refcount._support.numbers import check_integer, check_seconds, check_timeout
 
 
 class Whole:

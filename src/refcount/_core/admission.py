@@ -24,8 +24,8 @@ from refcount._core.evictions import Driver, Idle, Key, Place
 from refcount._core.registry import registry
 from refcount._core.room import Room, Step
 from refcount._errors import CapacityError, ClosedError, ReentrantError
-from refcount._support.checks import check_number, is_number
 from refcount._support.naming import name_of, short
+from refcount._support.numbers import check_number, is_number
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from refcount._core.async_stopping import AsyncStoppable
 from refcount._core.generation import STOPPING, Generation
 from refcount._core.loops import here
-from refcount._support.checks import check_timeout
+from refcount._support.numbers import check_timeout
 
 if TYPE_CHECKING:
     from refcount._core.async_shared import AsyncSharedResource
@@ -53,12 +53,12 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
             False
         """
         own = self._own()
-        own._by()
-        current = own._machine.current
-        if current is not None and current.phase is STOPPING:
-            own._forget(current)
-        elif current is not None:
-            own._condemn(current)
+        with own._visit():
+            current = own._machine.current
+            if current is not None and current.phase is STOPPING:
+                own._forget(current)
+            elif current is not None:
+                own._condemn(current)
 
     def touch(self) -> None:
         """Begin the linger anew, if it lingers.
@@ -70,10 +70,10 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
             >>> AsyncSharedResource.of(list).touch()
         """
         own = self._own()
-        current = own._machine.current
-        if current is not None:
-            own._by()
-            own._machine.touch(current.now())
+        with own._visit():
+            current = own._machine.current
+            if current is not None and current.lingers:
+                own._machine.touch(current.now())
 
     async def flush(self) -> bool:
         """Stop it now if it lingers, and wait until it has stopped.
@@ -97,12 +97,12 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
             True False
         """
         own = self._own()
-        own._by()
-        keeper = own._flush_now()
-        if keeper is None:
-            return False
-        await keeper.outcome()
-        return True
+        with own._visit():
+            keeper = own._flush_now()
+            if keeper is None:
+                return False
+            await keeper.outcome()
+            return True
 
     def abandon(self) -> None:
         """Forget what runs without stopping it: its leases become inert, and the next consumer starts anew.
@@ -124,10 +124,9 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
             False False idle
         """
         own = self._own()
-        if not own._machine.idle:
-            own._by()
-        for generation in own._machine.generations:
-            own._abandon(generation)
+        with own._visit():
+            for generation in own._machine.generations:
+                own._abandon(generation)
 
     async def close(self, timeout: float | None = None, *, force: bool = False) -> None:
         """Refuse newcomers for good, wait for the holders to leave, and see it stopped.
@@ -159,20 +158,21 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
         if self._options.per_loop:
             await self._close_each(seconds, force=force)
             return
-        self._refuse_reentry("close", self._by())
         deadline = None if seconds is None else here().now() + seconds
-        keeper = self._shut(force=force)
-        if keeper is not None:
-            keeper.expect()
-        try:
-            if not await self._wait_quiet(deadline):
-                raise self._still_running(seconds)
-        except BaseException:
+        with self._visit() as by:
+            self._refuse_reentry("close", by)
+            keeper = self._shut(force=force)
             if keeper is not None:
-                keeper.forgo()
-            raise
-        if keeper is not None:
-            keeper.settle()
+                keeper.expect()
+            try:
+                if not await self._wait_quiet(deadline):
+                    raise self._still_running(seconds)
+            except BaseException:
+                if keeper is not None:
+                    keeper.forgo()
+                raise
+            if keeper is not None:
+                keeper.settle()
 
     async def wait_stopped(self, timeout: float | None = None) -> None:
         """Return when nothing of it runs any more.
@@ -190,9 +190,10 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
             >>> asyncio.run(AsyncSharedResource.of(list).wait_stopped(timeout=1.0))
         """
         own, seconds = self._own(), check_timeout(timeout)
-        own._refuse_reentry("wait_stopped", own._by())
-        if not await own._wait_quiet(None if seconds is None else here().now() + seconds):
-            raise own._still_running(seconds)
+        with own._visit() as by:
+            own._refuse_reentry("wait_stopped", by)
+            if not await own._wait_quiet(None if seconds is None else here().now() + seconds):
+                raise own._still_running(seconds)
 
     # What a bounded family asks
 

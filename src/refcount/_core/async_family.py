@@ -15,8 +15,8 @@ from refcount._core.keyed import Keyed, weigh
 from refcount._core.loops import here
 from refcount._core.openers import Limits
 from refcount._core.registry import registry
-from refcount._support.checks import check_timeout
 from refcount._support.naming import Name
+from refcount._support.numbers import check_timeout
 from refcount._support.reporting import raise_all
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class AsyncFamily(Keyed[AsyncMember[T]], Generic[T]):
         seconds = check_timeout(timeout)
         deadline = None if seconds is None else here().now() + seconds
         for member in self._known():
-            member._refuse_reentry(f"close of {self.name}, and with it", member._by())
+            with member._visit() as by:
+                member._refuse_reentry(f"close of {self.name}, and with it", by)
         self._closed = True
         if self._capacity is not None:
             self._capacity.close()

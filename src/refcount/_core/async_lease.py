@@ -16,11 +16,11 @@ from weakref import ref
 import anyio
 
 from refcount._core.asyncio_loop import running_asyncio_loop
-from refcount._core.claim import ACQUIRED, DEBUG, FRESH, USED, Claim
+from refcount._core.claim import ACQUIRED, FRESH, USED, Claim
 from refcount._core.loops import Sleeper, here
 from refcount._errors import RefcountError
-from refcount._support.checks import check_timeout
 from refcount._support.naming import public
+from refcount._support.numbers import check_timeout
 
 if TYPE_CHECKING:
     from refcount._core.async_shared import AsyncSharedResource
@@ -61,15 +61,10 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
 
         __exit__ = None  # so that `isinstance` says no to `AbstractContextManager`
 
-    def __init__(self, resource: AsyncSharedResource[T_co]) -> None:
-        self._generation = None
-        self._promised = None
-        self._sleeper = None
-        self._use = FRESH
-        self._resource = resource
-        self._machine = resource._machine
-        if DEBUG:
-            self._remember_site()
+    # There is no `__init__`: the resource makes one in its own `__call__`, in one call less.
+
+    if TYPE_CHECKING:
+        _resource: AsyncSharedResource[T_co]
 
     async def __aenter__(self) -> T_co:
         """Hold the resource, starting it if this is its first lease, and return its value.
@@ -83,18 +78,14 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
             ReentrantError: Called inside a hook of the same resource, by the same task.
             WrongLoopError: The resource is up in another event loop.
         """
-        machine = self._machine
-        generation = machine.hot
-        if generation is not None and generation.token is running_asyncio_loop():
-            with machine.lock:
-                if generation is machine.hot and self._use is FRESH:
-                    self._use = USED
-                    generation.count += 1
-                    self._generation = generation
-                    return generation.value
-        with machine.lock:
-            use = self._use
+        generation = self._machine.hot
+        if generation is not None and generation.token is running_asyncio_loop() and self._use is FRESH:
+            # Nothing is called from here on; and no other thread has anything to do with what is up in this loop.
             self._use = USED
+            generation.count += 1
+            self._generation = generation
+            return generation.value
+        use, self._use = self._use, USED
         if use is FRESH:
             return await self._resource._admit(self, None)
         if use is USED:
@@ -109,15 +100,13 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
         if generation is None:
             return  # released by hand
         if generation.token is running_asyncio_loop():
-            machine = self._machine
-            now = generation.now() if machine.linger else 0.0
-            with machine.lock:
-                if generation.quick and generation.count > 1 and generation is self._generation:
-                    generation.count -= 1
-                    if now > generation.left:
-                        generation.left = now
-                    self._generation = None
-                    return
+            now = generation.now() if self._machine.linger else 0.0
+            if generation.quick and generation.count > 1:
+                generation.count -= 1
+                if now > generation.left:
+                    generation.left = now
+                self._generation = None
+                return
         await self._resource._leave(self, generation)
 
     async def acquire(self, timeout: float | None = None) -> Self:
@@ -230,8 +219,8 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
             2
         """
         generation = self._to_invalidate()
-        self._resource._by()
-        self._resource._condemn(generation)
+        with self._resource._visit():
+            self._resource._condemn(generation)
 
 
 def is_async_lease(thing: object) -> TypeGuard[AsyncLease[Any]]:

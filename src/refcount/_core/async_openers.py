@@ -19,8 +19,9 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from refcount._core.openers import OVER, check_modes
-from refcount._support.checks import check_flag, check_function, check_seconds
+from refcount._support.checks import check_flag, check_function
 from refcount._support.naming import Name, short, text_of
+from refcount._support.numbers import check_seconds
 from refcount._support.reporting import report
 
 if TYPE_CHECKING:

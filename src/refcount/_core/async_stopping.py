@@ -17,13 +17,13 @@ import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
 from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, STARTING, UP, Alarm, FiredAlarm, Generation, Hold
 from refcount._core.loop import Loop
-from refcount._core.loops import Sleeper, here
+from refcount._core.loops import Sleeper, here, here_or_none
 from refcount._core.machine import Machine
 from refcount._core.registry import registry
 from refcount._core.resource import Resource
@@ -62,6 +62,34 @@ class _TaskAlarm:
             self.timer.cancel()
 
 
+class Visit:
+    """The time in which a task uses a resource, and no other loop can have it; a context manager that gives the task.
+
+    Where the resource is idle, and no event loop runs here, there is nothing to be kept from anybody: it gives None.
+    """
+
+    __slots__ = ("_driver", "_loop")
+
+    def __init__(self, driver: AsyncStoppable[Any]) -> None:
+        self._driver = driver
+        self._loop: Loop | None = None
+
+    def __enter__(self) -> object:
+        driver = self._driver
+        loop = here_or_none()
+        if loop is None:
+            if driver._seen().idle:
+                return None
+            loop = here()
+        driver._arrive(loop)
+        self._loop = loop
+        return loop.current_task()
+
+    def __exit__(self, *_: object) -> None:
+        if self._loop is not None:
+            self._driver._depart(self._loop)
+
+
 class Watcher(Hold[T_co]):
     """A task that wants to see something become true of a resource, and no lease."""
 
@@ -78,15 +106,27 @@ class Watcher(Hold[T_co]):
 class AsyncStoppable(Resource[T_co], Generic[T_co]):
     """One resource, driven by tasks, less its consumers."""
 
-    __slots__ = ("_anonymous", "_blocks", "_each", "_lives", "_new_lease", "_options", "_slot")
+    __slots__ = (
+        "_anonymous",
+        "_blocks",
+        "_each",
+        "_home",
+        "_lives",
+        "_new_lease",
+        "_options",
+        "_slot",
+        "_visitors",
+    )
 
     _anonymous: list[AsyncLease[T_co]]
     _blocks: dict[AsyncLease[T_co], anyio.CancelScope]
     _each: WeakSet[AsyncSharedResource[T_co]]
+    _home: Loop | None
     _lives: Callable[[], AsyncLife[T_co]]
-    _new_lease: Callable[[AsyncSharedResource[T_co]], AsyncLease[T_co]]
+    _new_lease: type[AsyncLease[T_co]] | None
     _options: AsyncOptions[T_co]
     _slot: AsyncSlot | None
+    _visitors: int
 
     # Where it is used
 
@@ -96,35 +136,48 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
             self._reset_after_fork()
         return self._machine
 
-    def _by(self) -> object:
-        """Return the task that runs, which may use the resource."""
-        loop = here()
+    def _arrive(self, loop: Loop) -> None:
+        """Let the running task use the resource, in `loop`, until it departs.
+
+        Raises:
+            WrongLoopError: It is up, or being used, in another loop that is not over.
+        """
         if self._forks != registry.forks:
             self._reset_after_fork()
-        for generation in self._machine.generations:
-            if generation.home is not loop:
-                self._meet(generation, loop)
-        return loop.current_task()
+        machine = self._machine
+        with machine.lock:
+            if not self._visitors and machine.current is None and not machine.detached:
+                self._home = loop
+            home = self._home
+            self._visitors += home is loop
+        if home is not loop:
+            self._leave_behind(home)
+            self._arrive(loop)
 
-    def _meet(self, generation: Generation[T_co], loop: Loop) -> None:
+    def _depart(self, loop: Loop) -> None:
+        with self._machine.lock:
+            self._visitors -= self._home is loop  # else that was over, and the resource was used elsewhere since
+
+    def _leave_behind(self, home: Loop | None) -> None:
         """Abandon what is up in a loop that is over.
 
         Raises:
             WrongLoopError: It is not over.
         """
-        home = generation.home
         if home is None or not home.closed:
             raise WrongLoopError(
                 f"{self.name} is {self._machine.state.value} in another event loop, and cannot be used in this one "
                 "before it is idle; with per_loop=True, each loop has its own"
             )
-        if self._abandon(generation):
-            warnings.warn(
-                f"{self.name}, generation {generation.number}, was abandoned: its event loop was closed while it was "
-                "up, so that nothing can stop it any more",
-                ResourceWarning,
-                stacklevel=4,
-            )
+        self._visitors = 0
+        for generation in self._machine.generations:
+            if self._abandon(generation):
+                warnings.warn(
+                    f"{self.name}, generation {generation.number}, was abandoned: its event loop was closed while it "
+                    "was up, so that nothing can stop it any more",
+                    ResourceWarning,
+                    stacklevel=6,
+                )
 
     def _reset_after_fork(self) -> None:
         """Begin anew in a forked child; what runs for the parent must never be left here."""
@@ -135,6 +188,7 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
         self._machine.reset(threading.Lock())
         self._anonymous = []
         self._blocks = {}
+        self._visitors = 0
         if self._entered is not None:
             self._entered.clear()
         if self._observers is not None:

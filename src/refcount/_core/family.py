@@ -15,8 +15,8 @@ from refcount._core.openers import Limits, Options
 from refcount._core.parking import deadline_after
 from refcount._core.registry import registry
 from refcount._core.shared import SharedResource
-from refcount._support.checks import check_timeout
 from refcount._support.naming import Name
+from refcount._support.numbers import check_timeout
 from refcount._support.reporting import raise_all
 
 if TYPE_CHECKING:

@@ -290,18 +290,19 @@ class Observed(Resource[T_co], Generic[T_co]):
             >>> end()
         """
         check_function("the callback of observe", callback, ("the usecount",))
-        self._by()
-        observers = self._observers
-        if observers is None:
-            observers = self._observers = Observers(self._machine, self._name)
-        self._machine.observe(True)
-        token = observers.add(callback)
+        with self._visit():
+            observers = self._observers
+            if observers is None:
+                observers = self._observers = Observers(self._machine, self._name)
+            self._machine.observe(True)
+            token = observers.add(callback)
 
         def end() -> None:
             observers.remove(token)
-            if not observers:
-                self._machine.observe(False)
-                if observers:  # another one, who has come meanwhile
-                    self._machine.observe(True)
+            with self._visit():
+                if not observers:
+                    self._machine.observe(False)
+                    if observers:  # another one, who has come meanwhile
+                        self._machine.observe(True)
 
         return end

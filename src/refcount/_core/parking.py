@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from refcount._core.clock import monotonic
 from refcount._core.generation import Hold
-from refcount._support.checks import check_timeout
+from refcount._support.numbers import check_timeout
 
 if TYPE_CHECKING:
     from refcount._core.machine import Machine

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Generic, Never, Self, TypeVar
 
 from refcount._support.checks import GivesLeases
@@ -40,11 +41,11 @@ class Resource(GivesLeases, Generic[T_co]):
         """Return the machine to look at."""
         raise NotImplementedError
 
-    def _by(self) -> object:
-        """Return what the caller is known by, when it is to do anything but join or leave what runs.
+    def _visit(self) -> AbstractContextManager[object, None]:
+        """Return the time in which the caller uses it.
 
         Raises:
-            RefcountError: It cannot use the resource.
+            RefcountError: Only when that is entered: it cannot use the resource.
         """
         raise NotImplementedError
 

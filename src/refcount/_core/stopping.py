@@ -12,6 +12,7 @@ import math
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
@@ -68,6 +69,9 @@ class Stoppable(Resource[T_co], Generic[T_co]):
             lease, lose = registry.strays.popitem()
             lose(lease)
         return get_ident()
+
+    def _visit(self) -> AbstractContextManager[object, None]:
+        return nullcontext(self._by())
 
     def _refuse_reentry(self, what: str, by: int) -> None:
         """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""

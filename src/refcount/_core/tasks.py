@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from refcount._core.async_lease import AsyncLease, BlockLease
 from refcount._core.async_openers import awaited
-from refcount._core.async_stopping import AsyncStoppable
+from refcount._core.async_stopping import AsyncStoppable, Visit
 from refcount._core.clock import clocks
 from refcount._core.generation import (
     AGAIN,
@@ -43,7 +43,6 @@ from refcount._errors import ClosedError, ReentrantError, RefcountError, WrongLo
 
 if TYPE_CHECKING:
     from refcount._core.async_openers import AsyncLife, AsyncOptions
-    from refcount._core.async_shared import AsyncSharedResource
     from refcount._core.generation import AsyncSlot
     from refcount._support.naming import Name
 
@@ -72,9 +71,11 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
         self._blocks = {}
         self._entered = slot.entered if slot is not None else {} if options.exclusive else None
         self._each = WeakSet()
-        self._new_lease = BlockLease if options.on_failure == "cancel" or self._entered is not None else AsyncLease
-        if options.per_loop:
-            self._new_lease = _lease_of_loop
+        self._home = None
+        self._visitors = 0
+        blocks = options.on_failure == "cancel" or self._entered is not None
+        kind: type[AsyncLease[T_co]] = BlockLease if blocks else AsyncLease
+        self._new_lease = None if options.per_loop else kind
         self._forks = registry.forks
         self._machine = Machine(
             threading.Lock(),
@@ -86,18 +87,25 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
 
     # A consumer comes
 
+    def _visit(self) -> Visit:
+        return Visit(self)
+
     async def _admit(self, lease: AsyncLease[T_co], deadline: float | None) -> T_co:
         """Let `lease` hold the resource, whatever it takes: a start, a check, waiting for a stop."""
-        by, machine = self._by(), self._machine
-        if machine.working:
-            self._refuse_reentry("acquire", by)
+        machine, loop = self._machine, here()
+        self._arrive(loop)
         try:
+            by = loop.current_task()
+            if machine.working:
+                self._refuse_reentry("acquire", by)
             step = machine.ask(lease, by)
             while step is not HELD:
                 step = await self._follow(step, lease, by, deadline)
         except BaseException:
             self._retract(lease)
             raise
+        finally:
+            self._depart(loop)
         if machine.observed:
             self._tell_observers()
         generation = lease._generation
@@ -105,9 +113,11 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
 
     async def _admit_running(self, lease: AsyncLease[T_co]) -> bool:
         """Let `lease` hold the resource if it runs; say whether it does."""
-        by, machine = self._by(), self._machine
-        self._refuse_reentry("try_acquire", by)
+        machine, loop = self._machine, here()
+        self._arrive(loop)
         try:
+            by = loop.current_task()
+            self._refuse_reentry("try_acquire", by)
             step = AGAIN
             while step is AGAIN:
                 current = machine.current
@@ -121,6 +131,8 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
         except BaseException:
             self._retract(lease)
             raise
+        finally:
+            self._depart(loop)
         if machine.observed:
             self._tell_observers()
         return step is HELD
@@ -291,10 +303,6 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
                 warnings.warn(text, ResourceWarning, stacklevel=2)
         finally:
             self._retract(lease)
-
-
-def _lease_of_loop(resource: AsyncSharedResource[T_co]) -> AsyncLease[T_co]:
-    return resource._own()()
 
 
 def _raise_failure(lease: AsyncLease[object]) -> None:

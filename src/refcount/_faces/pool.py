@@ -19,8 +19,9 @@ from typing import ClassVar, TypeVar
 from refcount._core.parking import Parker
 from refcount._core.registry import registry
 from refcount._core.shared import SharedResource
-from refcount._support.checks import check_function, check_integer
+from refcount._support.checks import check_function
 from refcount._support.naming import Name, text_of
+from refcount._support.numbers import check_integer
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from refcount._core.clock import monotonic
 from refcount._core.parking import Parker
 from refcount._faces.pool import PoolResource, ThreadPool, Workers, one_for_each
-from refcount._support.checks import advises, check_function, check_name, check_timeout
+from refcount._support.checks import advises, check_function, check_name
 from refcount._support.naming import Name, name_of, named, public
+from refcount._support.numbers import check_timeout
 from refcount._support.reporting import report
 
 LONG_LIFE = 1.0
