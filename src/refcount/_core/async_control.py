@@ -73,7 +73,7 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
         with own._visit():
             current = own._machine.current
             if current is not None and current.lingers:
-                own._machine.touch(current.now())
+                own._machine.touch(own._now(current))
 
     async def flush(self) -> bool:
         """Stop it now if it lingers, and wait until it has stopped.

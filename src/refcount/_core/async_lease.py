@@ -16,7 +16,7 @@ from weakref import ref
 import anyio
 
 from refcount._core.asyncio_loop import running_asyncio_loop
-from refcount._core.claim import ACQUIRED, FRESH, USED, Claim
+from refcount._core.claim import ACQUIRED, DEBUG, FRESH, USED, Claim
 from refcount._core.loops import Sleeper, here
 from refcount._errors import RefcountError
 from refcount._support.naming import public
@@ -24,6 +24,7 @@ from refcount._support.numbers import check_timeout
 
 if TYPE_CHECKING:
     from refcount._core.async_shared import AsyncSharedResource
+    from refcount._core.machine import Machine
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -51,7 +52,7 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
     __slots__ = ("_resource", "_sleeper")
 
     _kind = "AsyncLease"
-    _sleeper: Sleeper | None
+    _sleeper: Sleeper
 
     if not TYPE_CHECKING:
         __signature__ = Signature()  # nobody makes one but its resource
@@ -61,10 +62,10 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
 
         __exit__ = None  # so that `isinstance` says no to `AbstractContextManager`
 
-    # There is no `__init__`: the resource makes one in its own `__call__`, in one call less.
+        # The resource makes one in its own `__call__`: a constructor would be felt.
+        __init__ = Claim._remember_site if DEBUG else object.__init__
 
-    if TYPE_CHECKING:
-        _resource: AsyncSharedResource[T_co]
+    _resource: AsyncSharedResource[T_co]
 
     async def __aenter__(self) -> T_co:
         """Hold the resource, starting it if this is its first lease, and return its value.
@@ -78,7 +79,7 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
             ReentrantError: Called inside a hook of the same resource, by the same task.
             WrongLoopError: The resource is up in another event loop.
         """
-        generation = self._machine.hot
+        generation = self._resource._machine.hot
         if generation is not None and generation.token is running_asyncio_loop() and self._use is FRESH:
             # Nothing is called from here on; and no other thread has anything to do with what is up in this loop.
             self._use = USED
@@ -99,14 +100,12 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
         generation = self._generation
         if generation is None:
             return  # released by hand
-        if generation.token is running_asyncio_loop():
-            now = generation.now() if self._machine.linger else 0.0
-            if generation.quick and generation.count > 1:
-                generation.count -= 1
-                if now > generation.left:
-                    generation.left = now
-                self._generation = None
-                return
+        if generation.quick and generation.count > 1 and generation.token is running_asyncio_loop():
+            if generation.now is not None:
+                generation.left = generation.now()
+            generation.count -= 1
+            self._generation = None
+            return
         await self._resource._leave(self, generation)
 
     async def acquire(self, timeout: float | None = None) -> Self:
@@ -171,19 +170,20 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
     def __del__(self) -> None:
         # Runs inside the garbage collector, in a thread that may hold any lock: look, queue, and nothing else.
         try:
-            if self._generation is not None or self._promised is not None:
+            if self._generation is not None:  # who waits is in a coroutine, which gives back what it claims
                 self._resource._lose(self)
         except AttributeError:
             pass  # an interrupt came inside `__init__`
 
     def _wake(self) -> None:
         """Let the consumer who waits for this lease look again."""
-        sleeper = self._sleeper
-        if sleeper is not None:
-            sleeper.wake()
+        self._sleeper.wake()
 
     def _name(self) -> str:
         return self._resource.name
+
+    def _seen(self) -> Machine[T_co]:
+        return self._resource._machine
 
     @property
     def resource(self) -> AsyncSharedResource[T_co]:

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar, cast, overload
 from refcount._core.async_control import AsyncControls
 from refcount._core.async_lease import AsyncLease
 from refcount._core.async_openers import AsyncLife, AsyncOpener, AsyncOptions, LivesOfAsyncOpener, lives_of_async_hooks
-from refcount._core.claim import ACQUIRED, DEBUG, FRESH
+from refcount._core.claim import ACQUIRED, FRESH
 from refcount._core.loops import here
 from refcount._core.observers import Observed
 from refcount._core.tasks import TaskDriver
@@ -207,13 +207,10 @@ class AsyncSharedResource(AsyncControls[T_co], TaskDriver[T_co], Observed[T_co],
         kind = self._new_lease
         if kind is None:
             return self._own()()
-        lease: AsyncLease[T_co] = _new(kind)
-        lease._generation = lease._promised = lease._sleeper = None
+        lease = kind()
+        lease._generation = lease._promised = None
         lease._use = FRESH
         lease._resource = self
-        lease._machine = self._machine
-        if DEBUG:
-            lease._remember_site()
         return lease
 
     def __repr__(self) -> str:
@@ -319,9 +316,6 @@ class AsyncSharedResource(AsyncControls[T_co], TaskDriver[T_co], Observed[T_co],
             owned[self] = own = new_async_resource(self._lives, self._name, self._options.for_one_loop())
             self._each.add(own)
         return own
-
-
-_new: Callable[[type[Any]], Any] = object.__new__
 
 
 def new_async_resource(

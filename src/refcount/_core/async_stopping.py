@@ -20,7 +20,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
-from refcount._core.clock import clocks
 from refcount._core.generation import FORGOTTEN, STARTING, UP, Alarm, FiredAlarm, Generation, Hold
 from refcount._core.loop import Loop
 from refcount._core.loops import Sleeper, here, here_or_none
@@ -273,22 +272,26 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
 
     def _set_alarm(self, generation: Generation[T_co], due: float) -> Alarm:
         """Have the linger of `generation` looked at when it is due."""
-        loop = generation.home
+        loop, clock = generation.home, generation.clock
         assert loop is not None
         if loop.ending and self._options.at_exit == "stop":
             return FiredAlarm()
         look = partial(self._expire, generation)
-        if clocks.clock is not clocks.thread:  # a test's
-            return clocks.clock.at(due, lambda: look() if loop.runs_here else loop.call_soon(look))
+        if clock is not None:
+            return clock.at(due, lambda: look() if loop.runs_here else loop.call_soon(look))
         alarm = _TaskAlarm(look)
         if due < math.inf:
-            alarm.timer = loop.call_later(due - generation.now(), alarm.ring)
+            alarm.timer = loop.call_later(due - loop.now(), alarm.ring)
         return alarm
+
+    def _now(self, generation: Generation[T_co]) -> float:
+        """Return the time on the clock that its linger is measured on."""
+        return 0.0 if generation.now is None else generation.now()
 
     def _expire(self, generation: Generation[T_co]) -> None:
         """Look whether the linger of `generation` is over; called by its alarm."""
         # An alarm that is never due goes off when its clock is left, and nothing lingers on that any more.
-        now = generation.now() if self._machine.linger < math.inf else math.inf
+        now = self._now(generation) if self._machine.linger < math.inf else math.inf
         owed = self._machine.expire(generation, now, self._owner(generation))
         if isinstance(owed, Generation):
             self._order_stop(owed)

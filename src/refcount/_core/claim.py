@@ -40,11 +40,14 @@ FRESH, ACQUIRED, USED = Use
 class Claim(Hold[T_co], Generic[T_co]):
     """One consumer's hold on a resource, used once."""
 
-    __slots__ = ("_machine", "_site", "_use")
+    __slots__ = ("_site", "_use")
 
     _kind: ClassVar[str]
-    _machine: Machine[T_co]
     _use: Use
+
+    def _seen(self) -> Machine[T_co]:
+        """Return the machine of its resource."""
+        raise NotImplementedError
 
     def _name(self) -> str:
         """Return what its resource is called."""
@@ -104,7 +107,7 @@ class Claim(Hold[T_co], Generic[T_co]):
             True
         """
         generation = self._generation
-        return generation is not None and self._machine.offers(generation)
+        return generation is not None and self._seen().offers(generation)
 
     def _for_use(self) -> None:
         """Begin to use it.
@@ -112,7 +115,7 @@ class Claim(Hold[T_co], Generic[T_co]):
         Raises:
             RefcountError: That was done before.
         """
-        with self._machine.lock:
+        with self._seen().lock:
             use = self._use
             if use is FRESH:
                 self._use = USED

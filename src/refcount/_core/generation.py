@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import ReferenceType
 
 if TYPE_CHECKING:
+    from refcount._core.clock import Clock
     from refcount._core.keeper import Keeper
     from refcount._core.loop import Loop
     from refcount._core.parking import Alone
@@ -152,7 +153,8 @@ class Generation(Generic[T_co]):
         keeper: The task that it lives in, if tasks drive it.
         home: The event loop of that task.
         token: What is compared on the way to a lease to know that loop by.
-        now: The clock that its linger is measured on, if tasks drive it.
+        clock: What its linger is measured on and ended by, if that is a test's and tasks drive it.
+        now: The time on that clock, or on its event loop's; none if it does not linger.
         value: What consumers get, once it is up.
         error: What its start raised.
         trace: Where that was raised, before anybody who waited raised it again.
@@ -175,7 +177,8 @@ class Generation(Generic[T_co]):
     keeper: Keeper[T_co] | None = None
     home: Loop | None = None
     token: object = ()
-    now: Callable[[], float]
+    clock: Clock | None = None
+    now: Callable[[], float] | None = None
     value: T_co
     error: BaseException
     trace: TracebackType | None

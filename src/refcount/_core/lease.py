@@ -25,6 +25,7 @@ from refcount._errors import RefcountError
 from refcount._support.naming import public
 
 if TYPE_CHECKING:
+    from refcount._core.machine import Machine
     from refcount._core.shared import SharedResource
 
 T_co = TypeVar("T_co", covariant=True)
@@ -47,7 +48,7 @@ class Lease(Claim[T_co], Generic[T_co]):
         (True, False)
     """
 
-    __slots__ = ("_parker", "_resource")
+    __slots__ = ("_machine", "_parker", "_resource")
 
     _kind = "Lease"
 
@@ -206,6 +207,9 @@ class Lease(Claim[T_co], Generic[T_co]):
 
     def _name(self) -> str:
         return self._resource.name
+
+    def _seen(self) -> Machine[T_co]:
+        return self._machine
 
     @property
     def resource(self) -> SharedResource[T_co]:

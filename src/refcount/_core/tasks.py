@@ -163,7 +163,9 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
             machine.disown(generation, by)
             raise RefcountError(f"{self.name} cannot start: the process is ending")
         generation.home, generation.token = loop, loop.token
-        generation.now = loop.now if clocks.clock is clocks.thread else clocks.clock.now
+        if machine.linger:
+            clock = None if clocks.clock is clocks.thread else clocks.clock  # a test's
+            generation.clock, generation.now = clock, loop.now if clock is None else clock.now
         try:
             if self._slot is not None:
                 await self._take_slot(self._slot, generation, by, deadline)
@@ -188,9 +190,7 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
 
     async def _wait(self, lease: AsyncLease[T_co], by: object, deadline: float | None) -> Next | Generation[T_co]:
         """Sleep until woken, and ask again."""
-        sleeper = lease._sleeper
-        if sleeper is None:
-            lease._sleeper = sleeper = Sleeper(here())
+        lease._sleeper = sleeper = Sleeper(here())
         if deadline is None and self._options.exclusive:
             self._refuse_to_wait_for_itself(by)
         woken = await sleeper.sleep(deadline)
@@ -234,10 +234,9 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
     def _give_back(self, lease: AsyncLease[T_co], generation: Generation[T_co]) -> Next | Generation[T_co]:
         """Take back what `lease` claims of `generation`, and see that what follows is done; return what was owed."""
         machine, by = self._machine, self._owner(generation)
-        now = generation.now() if machine.linger and generation.home is not None else 0.0
+        now = self._now(generation)
         owed = machine.give_back(lease, by, now, None)
         while owed is LINGER:
-            now = generation.now()
             alarm = self._set_alarm(generation, now + machine.linger)
             owed = machine.give_back(lease, by, now, alarm)
             if generation.alarm is not alarm:
