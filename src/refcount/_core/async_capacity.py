@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar, cast
 
 from refcount._core.admission import Admission, BaseSlot
 from refcount._core.evictions import Driver, Place
-from refcount._core.loop import Loop
-from refcount._core.loops import Sleeper, here
+from refcount._core.loop import Loop, Sleeper
+from refcount._core.loops import here
 from refcount._core.room import Step
 from refcount._errors import ReentrantError
 
@@ -42,7 +42,7 @@ class AsyncCapacity(Admission[G]):
         if self._step(lambda: self.room.admit(slot, ticket)):
             return
         loop = here()
-        sleeper = Sleeper(loop)
+        sleeper = loop.sleeper()
         place = Place(slot, ticket, [by], sleeper, for_ever=self._patient and deadline is None)
         try:
             await self._wait(slot, place, sleeper, loop, deadline)

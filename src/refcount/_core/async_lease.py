@@ -13,11 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeGuard, TypeVar
 from weakref import ref
 
-import anyio
-
 from refcount._core.asyncio_loop import running_asyncio_loop
 from refcount._core.claim import ACQUIRED, DEBUG, FRESH, USED, Claim
-from refcount._core.loops import Sleeper, here
+from refcount._core.loop import CancelScope, Sleeper
+from refcount._core.loops import here
 from refcount._errors import RefcountError
 from refcount._support.naming import public
 from refcount._support.numbers import check_timeout
@@ -233,7 +232,7 @@ class BlockLease(AsyncLease[T_co]):
 
     __slots__ = ("_scope",)
 
-    _scope: anyio.CancelScope | None
+    _scope: CancelScope | None
 
     async def __aenter__(self) -> T_co:
         entered, first = self._resource._entered, self._use is FRESH
@@ -243,7 +242,7 @@ class BlockLease(AsyncLease[T_co]):
         try:
             value = await super().__aenter__()
             if self._resource._options.on_failure == "cancel":
-                self._scope = scope = anyio.CancelScope()
+                self._scope = scope = CancelScope()
                 scope.__enter__()
                 self._resource._blocks[self] = scope
         except BaseException:

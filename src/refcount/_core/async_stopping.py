@@ -22,7 +22,7 @@ from weakref import WeakSet
 
 from refcount._core.generation import FORGOTTEN, STARTING, UP, Alarm, FiredAlarm, Generation, Hold
 from refcount._core.loop import Loop
-from refcount._core.loops import Sleeper, here, here_or_none
+from refcount._core.loops import here, here_or_none
 from refcount._core.machine import Machine
 from refcount._core.registry import registry
 from refcount._core.resource import Resource
@@ -30,14 +30,12 @@ from refcount._errors import ReentrantError, RefcountError, WrongLoopError
 from refcount._support.reporting import logger, note
 
 if TYPE_CHECKING:
-    import anyio
-
     from refcount._core.async_lease import AsyncLease
     from refcount._core.async_openers import AsyncLife, AsyncOptions
     from refcount._core.async_shared import AsyncSharedResource
     from refcount._core.generation import AsyncSlot
     from refcount._core.keeper import Keeper
-    from refcount._core.loop import Timer
+    from refcount._core.loop import CancelScope, Timer
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -96,7 +94,7 @@ class Watcher(Hold[T_co]):
 
     def __init__(self, loop: Loop) -> None:
         super().__init__()
-        self.sleeper = Sleeper(loop)
+        self.sleeper = loop.sleeper()
 
     def _wake(self) -> None:
         self.sleeper.wake()
@@ -118,7 +116,7 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
     )
 
     _anonymous: list[AsyncLease[T_co]]
-    _blocks: dict[AsyncLease[T_co], anyio.CancelScope]
+    _blocks: dict[AsyncLease[T_co], CancelScope]
     _each: WeakSet[AsyncSharedResource[T_co]]
     _home: Loop | None
     _lives: Callable[[], AsyncLife[T_co]]

@@ -14,11 +14,13 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from refcount._core.loop import Job, Loop, OwnTask, Timer
+from refcount._core.loop import Job, Loop, OwnTask, Sleeper, Timer
+from refcount._support.naming import text_of
 from refcount._support.reporting import logger, report
 
 if TYPE_CHECKING:
     from refcount._core.keeper import Keeper
+    from refcount._support.naming import Name
 
 running_asyncio_loop: Callable[[], asyncio.AbstractEventLoop | None] = events._get_running_loop
 """Returns asyncio's loop that runs in this thread, or None; the public one raises where there is none, as on trio."""
@@ -27,7 +29,11 @@ running_asyncio_loop: Callable[[], asyncio.AbstractEventLoop | None] = events._g
 class _AsyncioTask(asyncio.Task[None]):
     """A task that the end of its loop does not cancel: it is told of that instead."""
 
+    called: Name
     ends: Job
+
+    def get_name(self) -> str:
+        return text_of(self.called)
 
     @property
     def known_as(self) -> object:
@@ -60,6 +66,46 @@ class _NoTimer:
 _NO_TIMER = _NoTimer()
 
 
+class _AsyncioSleeper:
+    __slots__ = ("_future", "_loop", "_woken")
+
+    def __init__(self, loop: AsyncioLoop) -> None:
+        self._loop = loop
+        self._woken = False
+        self._future: asyncio.Future[None] | None = None
+
+    async def sleep(self, deadline: float | None = None) -> bool:
+        if not self._woken:
+            loop = asyncio.get_running_loop()
+            self._future = future = loop.create_future()
+            if deadline is None:
+                await future
+            else:
+                timer = loop.call_later(deadline - self._loop.now(), _end, future)
+                try:
+                    await future
+                finally:
+                    timer.cancel()
+        woken, self._woken = self._woken, False
+        return woken
+
+    def wake(self) -> None:
+        if self._loop.runs_here:
+            self._wake()
+        else:
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._woken = True
+        if self._future is not None:
+            _end(self._future)
+
+
+def _end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 class AsyncioLoop(Loop):
     """An event loop of asyncio, or one that stands in for it, such as uvloop's."""
 
@@ -82,13 +128,17 @@ class AsyncioLoop(Loop):
     def runs_here(self) -> bool:
         return running_asyncio_loop() is self._loop()
 
+    def sleeper(self) -> Sleeper:
+        return _AsyncioSleeper(self)
+
     def current_task(self) -> object:
         return asyncio.current_task()
 
-    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: str, context: Context) -> OwnTask:
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: Name, context: Context) -> OwnTask:
         # Not by the loop's own factory, which may run a task at once, or make one that the end of the loop cancels.
-        task = _AsyncioTask(run(), loop=self._loop(), name=name, context=context)
+        task = _AsyncioTask(run(), loop=self._loop(), context=context)
         task.ends = ends
+        task.called = name
         return task
 
     def call_later(self, seconds: float, job: Job) -> Timer:

@@ -24,11 +24,9 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import anyio
-
 from refcount._core.async_openers import begin, finish
 from refcount._core.generation import FORGOTTEN, STARTING, UP
-from refcount._core.loops import Sleeper
+from refcount._core.loop import CancelScope
 from refcount._core.registry import registry
 
 if TYPE_CHECKING:
@@ -62,7 +60,6 @@ class Keeper(Generic[T]):
         "_failure",
         "_generation",
         "_loop",
-        "_over",
         "_own",
         "_sleeper",
         "_starting",
@@ -78,8 +75,7 @@ class Keeper(Generic[T]):
         self._driver = driver
         self._generation = generation
         self._loop = loop
-        self._sleeper = Sleeper(loop)
-        self._over = anyio.Event()
+        self._sleeper = loop.sleeper()
         self._failure: BaseException | None = None
         self._awaited = 0
         self._begun = False
@@ -90,7 +86,7 @@ class Keeper(Generic[T]):
         self.life: AsyncLife[T] | None = None
         self.up = True
         self.then: list[Job] = []
-        self._own: OwnTask = loop.spawn(self._run, self._ends, driver.name, copy_context())
+        self._own: OwnTask = loop.spawn(self._run, self._ends, driver._name, copy_context())
         self.task: object = self._own.known_as
         loop.keepers[self] = None
 
@@ -126,12 +122,18 @@ class Keeper(Generic[T]):
         """
         self.expect()
         try:
-            with anyio.CancelScope(shield=True):
-                await self._over.wait()
+            await self._end_of_task()
         except BaseException:
             self.forgo()
             raise
         self.settle()
+
+    async def _end_of_task(self) -> None:
+        sleeper = self._loop.sleeper()
+        self.then.append(sleeper.wake)
+        with CancelScope(shield=True):
+            while self.up:
+                await sleeper.sleep()
 
     def settle(self) -> None:
         """Raise what the stop raised, if it did; for who has waited for it."""
@@ -148,7 +150,7 @@ class Keeper(Generic[T]):
     def _tell_failure(self) -> None:
         """Report what the stop has raised if nobody waits for it."""
         failure = self._failure
-        if failure is not None and not self._awaited and self._over.is_set():
+        if failure is not None and not self._awaited and not self.up:
             self._failure = None
             self._loop.report(failure, f"the stop of {self._driver.name}, generation {self._generation.number}")
 
@@ -169,7 +171,6 @@ class Keeper(Generic[T]):
             del self._loop.keepers[self]
             for job in self.then:
                 job()
-            self._over.set()
             self._tell_failure()
 
     async def _live(self) -> None:
@@ -205,7 +206,7 @@ class Keeper(Generic[T]):
 
     async def _sleep(self) -> None:
         if self.broken or self._ending:
-            with anyio.CancelScope(shield=True):  # else what was cancelled once is cancelled again and again
+            with CancelScope(shield=True):  # else what was cancelled once is cancelled again and again
                 await self._sleeper.sleep()
         else:
             await self._sleeper.sleep()

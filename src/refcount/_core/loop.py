@@ -1,7 +1,8 @@
 """`Loop`: an event loop, asyncio's or trio's, and what the driver for tasks asks of it.
 
-What anyio offers for both is taken from anyio. It does not offer a task that belongs to nobody's task group, nor a look
-at which loop runs here that is quick enough for every lease; these are in `asyncio_loop` and `trio_loop`.
+What anyio offers for both is taken from anyio: scopes that cancel and shield. It does not offer a task that belongs to
+nobody's task group, nor something to sleep on that another thread may wake, nor a look at which loop runs here that is
+quick enough for every lease; these are in `asyncio_loop` and `trio_loop`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,16 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
+try:
+    from anyio import CancelScope as CancelScope
+except ImportError as error:
+    raise ImportError(
+        "resources for tasks need anyio, which is not installed: pip install 'refcounted[async]'"
+    ) from error
+
 if TYPE_CHECKING:
     from refcount._core.keeper import Keeper
+    from refcount._support.naming import Name
 
 Job = Callable[[], object]
 
@@ -45,6 +54,21 @@ class OwnTask(Protocol):
 
     def calm(self) -> None:
         """Take a cancellation that has come for done."""
+        ...
+
+
+class Sleeper(Protocol):
+    """What one task sleeps on until it is woken, from whichever thread.
+
+    Woken before it sleeps, it does not sleep; however often it is woken, it wakes once.
+    """
+
+    async def sleep(self, deadline: float | None = None) -> bool:
+        """Sleep until woken, and say whether that came before `deadline` on the loop's clock."""
+        ...
+
+    def wake(self) -> None:
+        """Wake the task, or let its next sleep return at once."""
         ...
 
 
@@ -84,11 +108,15 @@ class Loop:
         """Whether this thread is inside of it."""
         raise NotImplementedError
 
+    def sleeper(self) -> Sleeper:
+        """Return what a task of this loop sleeps on."""
+        raise NotImplementedError
+
     def current_task(self) -> object:
         """Return the task that runs."""
         raise NotImplementedError
 
-    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: str, context: Context) -> OwnTask:
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: Name, context: Context) -> OwnTask:
         """Start a task of nobody's group; `ends` is called when the loop ends, in place of a cancellation."""
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Which event loop runs here; and `Sleeper`, what a task sleeps on."""
+"""Which event loop runs here."""
 
 from __future__ import annotations
 
@@ -10,13 +10,6 @@ from refcount._core.asyncio_loop import AsyncioLoop, running_asyncio_loop
 from refcount._core.clock import monotonic
 from refcount._core.loop import Loop
 from refcount._errors import RefcountError
-
-try:
-    import anyio
-except ImportError as error:
-    raise ImportError(
-        "resources for tasks need anyio, which is not installed: pip install 'refcounted[async]'"
-    ) from error
 
 _asyncio_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncioLoop] = WeakKeyDictionary()
 
@@ -48,42 +41,3 @@ def here_or_none() -> Loop | None:
     if loop is None:
         loop = _asyncio_loops.setdefault(running, AsyncioLoop(running, monotonic))
     return loop
-
-
-class Sleeper:
-    """What one task sleeps on until it is woken, from whichever thread.
-
-    Woken before it sleeps, it does not sleep; however often it is woken, it wakes once.
-    """
-
-    __slots__ = ("_event", "_loop", "_woken")
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._woken = False
-        self._event: anyio.Event | None = None
-
-    async def sleep(self, deadline: float | None = None) -> bool:
-        """Sleep until woken, and say whether that came before `deadline` on the loop's clock."""
-        if not self._woken:
-            self._event = event = anyio.Event()
-            if deadline is None:
-                await event.wait()
-            else:
-                with anyio.move_on_after(deadline - self._loop.now()):
-                    await event.wait()
-        woken, self._woken = self._woken, False
-        return woken
-
-    def wake(self) -> None:
-        """Wake the task, or let its next sleep return at once."""
-        if not self._loop.runs_here:
-            self._loop.call_soon(self._wake)
-        else:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._woken = True
-        event = self._event
-        if event is not None:
-            event.set()

@@ -36,7 +36,7 @@ from refcount._core.generation import (
     is_inside,
 )
 from refcount._core.keeper import Keeper
-from refcount._core.loops import Sleeper, here, here_or_none
+from refcount._core.loops import here, here_or_none
 from refcount._core.machine import Machine
 from refcount._core.registry import registry
 from refcount._errors import ClosedError, ReentrantError, RefcountError, WrongLoopError
@@ -190,7 +190,7 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
 
     async def _wait(self, lease: AsyncLease[T_co], by: object, deadline: float | None) -> Next | Generation[T_co]:
         """Sleep until woken, and ask again."""
-        lease._sleeper = sleeper = Sleeper(here())
+        lease._sleeper = sleeper = here().sleeper()
         if deadline is None and self._options.exclusive:
             self._refuse_to_wait_for_itself(by)
         woken = await sleeper.sleep(deadline)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from refcount._core.loop import Job, Loop, OwnTask, Timer
+from refcount._core.loop import Job, Loop, OwnTask, Sleeper, Timer
+from refcount._support.naming import text_of
 from refcount._support.reporting import report
+
+if TYPE_CHECKING:
+    from refcount._support.naming import Name
 
 
 class _TrioTask:
@@ -53,6 +57,34 @@ class _Sleep:
         self._scope.cancel()
 
 
+class _TrioSleeper:
+    __slots__ = ("_event", "_loop", "_woken")
+
+    def __init__(self, loop: TrioLoop) -> None:
+        self._loop = loop
+        self._woken = False
+        self._event: trio.Event | None = None
+
+    async def sleep(self, deadline: float | None = None) -> bool:
+        if not self._woken:
+            self._event = event = trio.Event()
+            with trio.move_on_at(math.inf if deadline is None else deadline):
+                await event.wait()
+        woken, self._woken = self._woken, False
+        return woken
+
+    def wake(self) -> None:
+        if self._loop.runs_here:
+            self._wake()
+        else:
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._woken = True
+        if self._event is not None:
+            self._event.set()
+
+
 class TrioLoop(Loop):
     """A run of trio."""
 
@@ -79,17 +111,20 @@ class TrioLoop(Loop):
     def runs_here(self) -> bool:
         return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
 
+    def sleeper(self) -> Sleeper:
+        return _TrioSleeper(self)
+
     def current_task(self) -> object:
         return trio.lowlevel.current_task()
 
-    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: str, context: Context) -> OwnTask:
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: Name, context: Context) -> OwnTask:
         scope = trio.CancelScope()
 
         async def live() -> None:
             with scope:
                 await run()
 
-        task = trio.lowlevel.spawn_system_task(live, name=name, context=context)
+        task = trio.lowlevel.spawn_system_task(live, name=text_of(name), context=context)
         return _TrioTask(scope, self.now, task)
 
     def call_later(self, seconds: float, job: Job) -> Timer:
