@@ -6,18 +6,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from refcount._core.async_control import AsyncControls
 from refcount._core.async_lease import AsyncLease
 from refcount._core.async_openers import AsyncLife, AsyncOpener, AsyncOptions, LivesOfAsyncOpener, lives_of_async_hooks
 from refcount._core.claim import ACQUIRED, FRESH
-from refcount._core.loops import here
+from refcount._core.loops import here, here_or_none
 from refcount._core.observers import Observed
 from refcount._core.tasks import TaskDriver
 from refcount._errors import ClosedError, UnderflowException
 from refcount._support.checks import check_async_opener, check_hooks, check_name
 from refcount._support.naming import Name, name_of, named, public
+
+if TYPE_CHECKING:
+    from refcount._core.machine import Machine
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -316,6 +319,11 @@ class AsyncSharedResource(AsyncControls[T_co], TaskDriver[T_co], Observed[T_co],
             owned[self] = own = new_async_resource(self._lives, self._name, self._options.for_one_loop())
             self._each.add(own)
         return own
+
+    def _seen(self) -> Machine[T_co]:
+        loop = here_or_none() if self._options.per_loop else None
+        own: AsyncSharedResource[T_co] | None = None if loop is None else loop.owned.get(self)
+        return super()._seen() if own is None else own._seen()
 
 
 def new_async_resource(

@@ -52,6 +52,7 @@ class _TaskAlarm:
 
     def ring(self) -> None:
         self.fired = True
+        self.timer = None  # which refers to this
         self._look()
 
     def cancel(self) -> None:
@@ -173,7 +174,7 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
                     f"{self.name}, generation {generation.number}, was abandoned: its event loop was closed while it "
                     "was up, so that nothing can stop it any more",
                     ResourceWarning,
-                    stacklevel=6,
+                    stacklevel=5,
                 )
 
     def _reset_after_fork(self) -> None:

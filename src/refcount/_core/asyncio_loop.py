@@ -57,6 +57,13 @@ class _AsyncioTask(asyncio.Task[None]):
         while self.cancelling():
             self.uncancel()
 
+    def forget(self) -> None:
+        self.ends = _nothing
+
+
+def _nothing() -> None:
+    pass
+
 
 class _NoTimer:
     def cancel(self) -> None:

@@ -169,6 +169,8 @@ class Keeper(Generic[T]):
         finally:
             self.up = False
             del self._loop.keepers[self]
+            self._generation.keeper = None  # which refers to this, as does the task
+            self._own.forget()
             for job in self.then:
                 job()
             self._tell_failure()
@@ -182,7 +184,7 @@ class Keeper(Generic[T]):
                 generation.value = await begin(life, driver._name)
         except BaseException as error:
             self._starting = False
-            driver._start_failed(generation, error)
+            driver._start_failed(generation, _without_this_frame(error))
             return
         self._starting = False
         driver._started(generation)
@@ -233,8 +235,14 @@ class Keeper(Generic[T]):
             if self.life is not None:
                 await finish(self.life, driver._name)
         except BaseException as error:
-            self._failure = driver._stop_failed(generation, error)
+            self._failure = driver._stop_failed(generation, _without_this_frame(error))
         finally:
             timer.cancel()
             self._own.calm()
         driver._finished(generation)
+
+
+def _without_this_frame(error: BaseException) -> BaseException:
+    """Return an error less the frame that has caught it, which leads to whoever keeps the error."""
+    trace = error.__traceback__
+    return error.with_traceback(None if trace is None else trace.tb_next)

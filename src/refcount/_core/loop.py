@@ -56,6 +56,10 @@ class OwnTask(Protocol):
         """Take a cancellation that has come for done."""
         ...
 
+    def forget(self) -> None:
+        """Keep nothing of what it was told; it is over."""
+        ...
+
 
 class Sleeper(Protocol):
     """What one task sleeps on until it is woken, from whichever thread.

@@ -159,9 +159,6 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
         """Have the generation's own task start it."""
         generation, loop, machine = lease._promised, here(), self._machine
         assert generation is not None  # `START` is said only of one that was promised
-        if registry.ending or loop.closed:
-            machine.disown(generation, by)
-            raise RefcountError(f"{self.name} cannot start: the process is ending")
         generation.home, generation.token = loop, loop.token
         if machine.linger:
             clock = None if clocks.clock is clocks.thread else clocks.clock  # a test's

@@ -40,6 +40,9 @@ class _TrioTask:
     def calm(self) -> None:
         pass
 
+    def forget(self) -> None:
+        pass
+
 
 class _Deadline:
     def __init__(self, scope: trio.CancelScope) -> None:
