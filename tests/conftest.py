@@ -10,6 +10,10 @@ from contextlib import suppress
 import hypothesis
 import pytest
 
+from tests.helpers.loops import run as run
+from tests.helpers.loops import run_asyncio as run_asyncio
+from tests.helpers.loops import run_trio as run_trio
+
 GRACE = 2.0
 """Seconds that a thread which is already on its way out gets to end."""
 
