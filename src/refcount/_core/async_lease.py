@@ -245,6 +245,9 @@ class BlockLease(AsyncLease[T_co]):
                 self._scope = scope = CancelScope()
                 scope.__enter__()
                 self._resource._blocks[self] = scope
+                keeper = None if self._generation is None else self._generation.keeper
+                if keeper is not None and keeper.broken:  # since its start was done, while this one was not awake yet
+                    scope.cancel()
         except BaseException:
             if entered is not None and first:
                 entered.pop(id(self), None)

@@ -45,6 +45,10 @@ class _AsyncioTask(asyncio.Task[None]):
         self.ends()
         return False
 
+    @property
+    def cancelled_by_loop(self) -> bool:
+        return False  # that has called `ends`
+
     def interrupt(self) -> object:
         return super().cancel()
 
@@ -57,7 +61,7 @@ class _AsyncioTask(asyncio.Task[None]):
         while self.cancelling():
             self.uncancel()
 
-    def forget(self) -> None:
+    def let_go(self) -> None:
         self.ends = _nothing
 
 

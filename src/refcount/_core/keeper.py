@@ -170,7 +170,7 @@ class Keeper(Generic[T]):
             self.up = False
             del self._loop.keepers[self]
             self._generation.keeper = None  # which refers to this, as does the task
-            self._own.forget()
+            self._own.let_go()
             for job in self.then:
                 job()
             self._tell_failure()
@@ -187,6 +187,7 @@ class Keeper(Generic[T]):
             driver._start_failed(generation, _without_this_frame(error))
             return
         self._starting = False
+        self._loop.keepers[self] = self._loop.keepers.pop(self)  # younger than what was started inside its own start
         driver._started(generation)
         await self._wait_until_unwanted()
         if generation.phase is FORGOTTEN:
@@ -204,7 +205,10 @@ class Keeper(Generic[T]):
                 await self._sleep()
             except BaseException:  # of whichever kind: it was cancelled, and goes on to its stop
                 self._own.calm()
-                self._break()
+                if self._own.cancelled_by_loop:
+                    self._ends()
+                else:
+                    self._break()
 
     async def _sleep(self) -> None:
         if self.broken or self._ending:
@@ -214,7 +218,7 @@ class Keeper(Generic[T]):
             await self._sleeper.sleep()
 
     def _break(self) -> None:
-        """Something inside the opener has failed, or the loop ends: let no newcomer have it."""
+        """Something inside the opener has failed: let no newcomer have it."""
         if not self.broken:
             self.broken = True
             self._driver._broke(self._generation)
@@ -224,7 +228,8 @@ class Keeper(Generic[T]):
     def _end(self) -> None:
         """The loop ends: let no newcomer have it, and stop it if nobody is left who could leave it."""
         driver, generation = self._driver, self._generation
-        driver._condemn(generation)
+        if driver._options.at_exit == "stop":
+            driver._condemn(generation)
         if generation.phase is UP and not self._loop.awaits_others(self, self._sleeper.wake):
             driver._end(generation)
 

@@ -48,6 +48,11 @@ class OwnTask(Protocol):
         """Cancel what it does."""
         ...
 
+    @property
+    def cancelled_by_loop(self) -> bool:
+        """Whether it was cancelled since the loop ends, and not from inside of what it does."""
+        ...
+
     def shield(self, seconds: float) -> Timer:
         """Let nobody else cancel what it does from now on; after so many seconds it is interrupted."""
         ...
@@ -56,7 +61,7 @@ class OwnTask(Protocol):
         """Take a cancellation that has come for done."""
         ...
 
-    def forget(self) -> None:
+    def let_go(self) -> None:
         """Keep nothing of what it was told; it is over."""
         ...
 

@@ -32,6 +32,13 @@ class _TrioTask:
     def interrupt(self) -> None:
         self._scope.cancel()
 
+    @property
+    def cancelled_by_loop(self) -> bool:
+        self._scope.shield = True
+        inside = trio.current_effective_deadline() == -math.inf
+        self._scope.shield = False
+        return not inside
+
     def shield(self, seconds: float) -> Timer:
         self._scope.shield = True
         self._scope.deadline = self._now() + seconds
@@ -40,7 +47,7 @@ class _TrioTask:
     def calm(self) -> None:
         pass
 
-    def forget(self) -> None:
+    def let_go(self) -> None:
         pass
 
 
