@@ -57,6 +57,9 @@ class _AsyncioTask(asyncio.Task[None]):
         loop = self.get_loop()
         return _NO_TIMER if seconds == math.inf else loop.call_later(seconds, self.interrupt)
 
+    def expose(self) -> None:
+        pass  # who is told of the end interrupts it
+
     def calm(self) -> None:
         while self.cancelling():
             self.uncancel()

@@ -102,6 +102,8 @@ class Keeper(Generic[T]):
     def forgotten(self) -> None:
         """The resource takes its generation for gone: what is up is left as it is, and a stop that hangs hangs on."""
         self.disowned = True
+        self._own.expose()
+        self._tell_waiters()
         if not self._starting:
             self._sleeper.wake()
 
@@ -115,7 +117,7 @@ class Keeper(Generic[T]):
         self._tell_failure()
 
     async def outcome(self) -> None:
-        """Return when it is over, for who has ordered the stop; level cancellation waits until then.
+        """Return when it is over or given up, for who has ordered the stop; level cancellation waits until then.
 
         Raises:
             BaseException: What the stop raised, or the cancellation of the waiting task; the stop goes on then.
@@ -132,7 +134,7 @@ class Keeper(Generic[T]):
         sleeper = self._loop.sleeper()
         self.then.append(sleeper.wake)
         with CancelScope(shield=True):
-            while self.up:
+            while self.up and not self.disowned:
                 await sleeper.sleep()
 
     def settle(self) -> None:
@@ -171,9 +173,12 @@ class Keeper(Generic[T]):
             del self._loop.keepers[self]
             self._generation.keeper = None  # which refers to this, as does the task
             self._own.let_go()
-            for job in self.then:
-                job()
+            self._tell_waiters()
             self._tell_failure()
+
+    def _tell_waiters(self) -> None:
+        for job in self.then:
+            job()
 
     async def _live(self) -> None:
         driver, generation = self._driver, self._generation
@@ -240,7 +245,8 @@ class Keeper(Generic[T]):
             if self.life is not None:
                 await finish(self.life, driver._name)
         except BaseException as error:
-            self._failure = driver._stop_failed(generation, _without_this_frame(error))
+            if not (self.disowned and self._loop.is_cancellation(error)):  # else it was cancelled since it was given up
+                self._failure = driver._stop_failed(generation, _without_this_frame(error))
         finally:
             timer.cancel()
             self._own.calm()

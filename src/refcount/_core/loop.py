@@ -57,6 +57,10 @@ class OwnTask(Protocol):
         """Let nobody else cancel what it does from now on; after so many seconds it is interrupted."""
         ...
 
+    def expose(self) -> None:
+        """Let the end of the loop cancel it again."""
+        ...
+
     def calm(self) -> None:
         """Take a cancellation that has come for done."""
         ...

@@ -44,6 +44,9 @@ class _TrioTask:
         self._scope.deadline = self._now() + seconds
         return _Deadline(self._scope)
 
+    def expose(self) -> None:
+        self._scope.shield = False
+
     def calm(self) -> None:
         pass
 
