@@ -60,6 +60,7 @@ class Keeper(Generic[T]):
         "_failure",
         "_generation",
         "_loop",
+        "_number",
         "_own",
         "_sleeper",
         "_starting",
@@ -74,6 +75,7 @@ class Keeper(Generic[T]):
     def __init__(self, driver: TaskDriver[T], generation: Generation[T], loop: Loop) -> None:
         self._driver = driver
         self._generation = generation
+        self._number = generation.number
         self._loop = loop
         self._sleeper = loop.sleeper()
         self._failure: BaseException | None = None
@@ -154,7 +156,7 @@ class Keeper(Generic[T]):
         failure = self._failure
         if failure is not None and not self._awaited and not self.up:
             self._failure = None
-            self._loop.report(failure, f"the stop of {self._driver.name}, generation {self._generation.number}")
+            self._loop.report(failure, f"the stop of {self._driver.name}, generation {self._number}")
 
     def _ends(self) -> None:
         """The event loop is about to end."""
@@ -169,12 +171,16 @@ class Keeper(Generic[T]):
         try:
             await self._live()
         finally:
-            self.up = False
-            del self._loop.keepers[self]
-            self._generation.keeper = None  # which refers to this, as does the task
-            self._own.let_go()
-            self._tell_waiters()
-            self._tell_failure()
+            self._end_here()
+
+    def _end_here(self) -> None:
+        self.up = False
+        del self._loop.keepers[self]
+        self._generation.keeper = None
+        del self._generation  # each has had the other
+        self._own.let_go()
+        self._tell_waiters()
+        self._tell_failure()
 
     def _tell_waiters(self) -> None:
         for job in self.then:
@@ -189,7 +195,8 @@ class Keeper(Generic[T]):
                 generation.value = await begin(life, driver._name)
         except BaseException as error:
             self._starting = False
-            driver._start_failed(generation, _without_this_frame(error))
+            driver._start_failed(generation, error)
+            del generation  # it has the error, and the error this frame
             return
         self._starting = False
         self._loop.keepers[self] = self._loop.keepers.pop(self)  # younger than what was started inside its own start
@@ -246,14 +253,8 @@ class Keeper(Generic[T]):
                 await finish(self.life, driver._name)
         except BaseException as error:
             if not (self.disowned and self._loop.is_cancellation(error)):  # else it was cancelled since it was given up
-                self._failure = driver._stop_failed(generation, _without_this_frame(error))
+                self._failure = driver._stop_failed(generation, error)
         finally:
             timer.cancel()
             self._own.calm()
         driver._finished(generation)
-
-
-def _without_this_frame(error: BaseException) -> BaseException:
-    """Return an error less the frame that has caught it, which leads to whoever keeps the error."""
-    trace = error.__traceback__
-    return error.with_traceback(None if trace is None else trace.tb_next)
