@@ -116,6 +116,29 @@ class Admission(Generic[G]):
 
     # Waiting
 
+    def _advance(self, slot: BaseSlot[G], place: Place[G], *, hurried: bool) -> Step:
+        """Do what the room asks of whoever waits at `place`, until that takes time: return `GO`, `STOP` or `SLEEP`.
+
+        Raises:
+            CapacityError: There is no room, and nobody is to wait.
+            TimeoutError: Nor is there time.
+            ClosedError: The family was closed, or the resource by force.
+            ReentrantError: Only whoever waits could make room.
+        """
+        while True:
+            step = self._step(partial(self.room.advance, place, hurried=hurried))
+            if step is Step.LOOK:
+                self._look(place)
+            elif step is Step.CHECK:
+                self._refuse_to_wait_for_itself(slot, place)
+                place.checked = True
+            elif step is Step.SLEEP and hurried:
+                raise TimeoutError(f"{slot.name} could not start before the timeout was over: {self._full(slot)}")
+            elif step in (Step.GO, Step.STOP, Step.SLEEP):
+                return step
+            else:
+                raise self._error(step, slot, place)
+
     def _look(self, place: Place[G]) -> None:
         """See since when those linger that were taken from the heap."""
         seen = [(idle, _resting_since(idle)) for idle in place.unseen]

@@ -54,23 +54,12 @@ class AsyncCapacity(Admission[G]):
         self, slot: AsyncSlot[G], place: Place[G], sleeper: Sleeper, loop: Loop, deadline: float | None
     ) -> None:
         """Do what is to be done until the generation at `place` is inside."""
-        while True:
-            hurried = deadline is not None and loop.now() >= deadline
-            step = self._step(partial(self.room.advance, place, hurried=hurried))
-            if step is Step.GO:
-                return
-            if step is Step.LOOK:
-                self._look(place)
-            elif step is Step.STOP:
+        step = Step.SLEEP
+        while step is not Step.GO:
+            step = self._advance(slot, place, hurried=deadline is not None and loop.now() >= deadline)
+            if step is Step.STOP:
                 await self._stop_next(place)
-            elif step is Step.CHECK:
-                self._refuse_to_wait_for_itself(slot, place)
-                place.checked = True
-            elif step is not Step.SLEEP:
-                raise self._error(step, slot, place)
-            elif hurried:
-                raise TimeoutError(f"{slot.name} could not start before the timeout was over: {self._full(slot)}")
-            else:
+            elif step is Step.SLEEP:
                 await sleeper.sleep(deadline)
 
     async def _stop_next(self, place: Place[G]) -> None:

@@ -80,37 +80,26 @@ class _NoTimer:
 _NO_TIMER = _NoTimer()
 
 
-class _AsyncioSleeper:
-    __slots__ = ("_future", "_loop", "_woken")
+class _AsyncioSleeper(Sleeper):
+    __slots__ = ("_future",)
 
     def __init__(self, loop: AsyncioLoop) -> None:
-        self._loop = loop
-        self._woken = False
+        super().__init__(loop)
         self._future: asyncio.Future[None] | None = None
 
-    async def sleep(self, deadline: float | None = None) -> bool:
-        if not self._woken:
-            loop = asyncio.get_running_loop()
-            self._future = future = loop.create_future()
-            if deadline is None:
-                await future
-            else:
-                timer = loop.call_later(deadline - self._loop.now(), _end, future)
-                try:
-                    await future
-                finally:
-                    timer.cancel()
-        woken, self._woken = self._woken, False
-        return woken
+    async def _sleep(self, deadline: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        self._future = future = loop.create_future()
+        if deadline is None:
+            await future
+            return
+        timer = loop.call_later(deadline - self._loop.now(), _end, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
 
-    def wake(self) -> None:
-        if self._loop.runs_here:
-            self._wake()
-        else:
-            self._loop.call_soon(self._wake)
-
-    def _wake(self) -> None:
-        self._woken = True
+    def _ring(self) -> None:
         if self._future is not None:
             _end(self._future)
 

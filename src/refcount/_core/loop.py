@@ -70,21 +70,6 @@ class OwnTask(Protocol):
         ...
 
 
-class Sleeper(Protocol):
-    """What one task sleeps on until it is woken, from whichever thread.
-
-    Woken before it sleeps, it does not sleep; however often it is woken, it wakes once.
-    """
-
-    async def sleep(self, deadline: float | None = None) -> bool:
-        """Sleep until woken, and say whether that came before `deadline` on the loop's clock."""
-        ...
-
-    def wake(self) -> None:
-        """Wake the task, or let its next sleep return at once."""
-        ...
-
-
 class Loop:
     """One event loop.
 
@@ -160,4 +145,46 @@ class Loop:
 
     def report(self, error: BaseException, where: str) -> None:
         """Tell of an error that nobody will catch."""
+        raise NotImplementedError
+
+
+class Sleeper:
+    """What one task sleeps on until it is woken, from whichever thread.
+
+    Woken before it sleeps, it does not sleep; however often it is woken, it wakes once.
+
+    Args:
+        loop: Where the task is.
+    """
+
+    __slots__ = ("_loop", "_woken")
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._woken = False
+
+    async def sleep(self, deadline: float | None = None) -> bool:
+        """Sleep until woken, and say whether that came before `deadline` on the loop's clock."""
+        if not self._woken:
+            await self._sleep(deadline)
+        woken, self._woken = self._woken, False
+        return woken
+
+    def wake(self) -> None:
+        """Wake the task, or let its next sleep return at once."""
+        if self._loop.runs_here:
+            self._wake()
+        else:
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._woken = True
+        self._ring()
+
+    async def _sleep(self, deadline: float | None) -> None:
+        """Sleep until it rings, or until `deadline`."""
+        raise NotImplementedError
+
+    def _ring(self) -> None:
+        """End the sleep, if there is one."""
         raise NotImplementedError

@@ -113,26 +113,22 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
 
     async def _admit_running(self, lease: AsyncLease[T_co]) -> bool:
         """Let `lease` hold the resource if it runs; say whether it does."""
-        machine, loop = self._machine, here()
-        self._arrive(loop)
-        try:
-            by = loop.current_task()
+        machine, step = self._machine, AGAIN
+        with self._visit() as by:
             self._refuse_reentry("try_acquire", by)
-            step = AGAIN
             while step is AGAIN:
                 current = machine.current
                 if machine.closed or current is None or current.phase is not UP or current.condemned:
                     break
                 step = machine.join(lease, current, by)
             if step is CHECK:
-                step = await self._check(lease, by)
+                try:
+                    step = await self._check(lease, by)
+                except BaseException:
+                    self._retract(lease)
+                    raise
             if step is not HELD and machine.closed:
                 raise ClosedError(self._closed_text())
-        except BaseException:
-            self._retract(lease)
-            raise
-        finally:
-            self._depart(loop)
         if machine.observed:
             self._tell_observers()
         return step is HELD

@@ -70,32 +70,20 @@ class _Sleep:
         self._scope.cancel()
 
 
-class _TrioSleeper:
-    __slots__ = ("_event", "_loop", "_woken")
+class _TrioSleeper(Sleeper):
+    __slots__ = ("_event",)
 
     def __init__(self, loop: TrioLoop) -> None:
-        self._loop = loop
-        self._woken = False
-        self._event: trio.Event | None = None
+        super().__init__(loop)
+        self._event = trio.Event()
 
-    async def sleep(self, deadline: float | None = None) -> bool:
-        if not self._woken:
-            self._event = event = trio.Event()
-            with trio.move_on_at(math.inf if deadline is None else deadline):
-                await event.wait()
-        woken, self._woken = self._woken, False
-        return woken
+    async def _sleep(self, deadline: float | None) -> None:
+        self._event = event = trio.Event()
+        with trio.move_on_at(math.inf if deadline is None else deadline):
+            await event.wait()
 
-    def wake(self) -> None:
-        if self._loop.runs_here:
-            self._wake()
-        else:
-            self._loop.call_soon(self._wake)
-
-    def _wake(self) -> None:
-        self._woken = True
-        if self._event is not None:
-            self._event.set()
+    def _ring(self) -> None:
+        self._event.set()
 
 
 class TrioLoop(Loop):
