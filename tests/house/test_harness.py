@@ -1,6 +1,7 @@
 """The helpers of this suite do what they say: a broken thing is caught, a sound one is not."""
 
 import inspect
+import os
 import sys
 import threading
 from functools import partial
@@ -224,12 +225,18 @@ def test_joins():
 """
 
 
-def test_thread_left_behind_fails_the_test(pytester: pytest.Pytester) -> None:
+@pytest.fixture
+def conftest(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the suite's own conftest, which another suite may use: it finds our helpers."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE.parents[2]), prepend=os.pathsep)
+    return HERE.parents[1].joinpath("conftest.py").read_text(encoding="utf-8")
+
+
+def test_thread_left_behind_fails_the_test(pytester: pytest.Pytester, conftest: str) -> None:
     """A test that leaves a thread fails and names it; one that joins its thread, or leaves the timer, passes."""
-    conftest = HERE.parents[1].joinpath("conftest.py").read_text(encoding="utf-8")
     pytester.makeconftest(conftest.replace("GRACE = 2.0", "GRACE = 0.1"))
     pytester.path.joinpath("test_leaving.py").write_text(LEAVING, encoding="utf-8")
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_subprocess("-p", "no:asyncio")
     result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(["*ERROR*test_leaves_one*", "*left threads running*forgotten*"])
 
@@ -248,12 +255,14 @@ def test_step(n, every):
 
 
 @pytest.mark.parametrize(("options", "step"), [((), 5), (("--slow",), 1)])
-def test_what_is_slow_runs_only_when_asked_for(pytester: pytest.Pytester, options: tuple[str, ...], step: int) -> None:
+def test_what_is_slow_runs_only_when_asked_for(
+    pytester: pytest.Pytester, conftest: str, options: tuple[str, ...], step: int
+) -> None:
     """Tests so marked are left out, not skipped, and sweeps take fewer points, unless `--slow` is given."""
-    pytester.makeconftest(HERE.parents[1].joinpath("conftest.py").read_text(encoding="utf-8"))
+    pytester.makeconftest(conftest)
     pytester.makeini("[pytest]\nmarkers = slow")
     pytester.path.joinpath("test_slow.py").write_text(SLOW, encoding="utf-8")
-    result = pytester.runpytest_subprocess("-s", *options)
+    result = pytester.runpytest_subprocess("-s", "-p", "no:asyncio", *options)
     if options:
         result.assert_outcomes(passed=3)
     else:
