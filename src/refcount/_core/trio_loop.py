@@ -110,7 +110,7 @@ class TrioLoop(Loop):
 
     @property
     def runs_here(self) -> bool:
-        return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
+        return _token() is self._token
 
     def sleeper(self) -> Sleeper:
         return _TrioSleeper(self)
@@ -170,10 +170,18 @@ _loops: trio.lowlevel.RunVar[TrioLoop | None] = trio.lowlevel.RunVar("refcount")
 
 def trio_loop() -> TrioLoop | None:
     """Return the run of trio that this thread is in, if it is in one."""
-    if not trio.lowlevel.in_trio_run():
+    token = _token()
+    if token is None:
         return None
     loop = _loops.get(None)
     if loop is None:
-        loop = TrioLoop(trio.lowlevel.current_trio_token())
+        loop = TrioLoop(token)
         _loops.set(loop)
     return loop
+
+
+def _token() -> trio.lowlevel.TrioToken | None:
+    try:
+        return trio.lowlevel.current_trio_token()
+    except RuntimeError:  # older versions have nothing to ask first
+        return None
