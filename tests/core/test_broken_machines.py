@@ -9,12 +9,26 @@ from types import TracebackType
 
 import pytest
 
-from refcount._core.generation import FORGOTTEN, LEFT, LINGER, START, STOPPING, UP, WAIT, Alarm, Generation, Hold, Next
+from refcount._core.generation import (
+    FORGOTTEN,
+    LEFT,
+    LINGER,
+    START,
+    STARTING,
+    STOPPING,
+    UP,
+    WAIT,
+    Alarm,
+    Generation,
+    Hold,
+    Next,
+)
 from refcount._core.machine import Machine
 from tests.helpers.invariants import leases_of
 from tests.helpers.model import Broken, Config
 from tests.helpers.orders import ONCE_BROKEN
 from tests.helpers.scene import Actor, Gen
+from tests.helpers.task_world import TaskWorld
 from tests.helpers.walk import Walk
 from tests.helpers.world import World
 
@@ -324,6 +338,123 @@ class LooksOnce(World):
         super().enters_by_the_count(actor)
 
 
+class LaunchesForNobody(Pure):
+    """What has started is stopped at once, whoever waits for it."""
+
+    __slots__ = ()
+
+    def launched(self, generation: Gen) -> bool:
+        if generation.phase is STARTING:
+            generation.phase = STOPPING
+        return super().launched(generation)
+
+
+class LaunchesThoughUnwanted(Pure):
+    """What has started comes up though all who waited for it have left."""
+
+    __slots__ = ()
+
+    def launched(self, generation: Gen) -> bool:
+        if generation.phase is STOPPING:
+            generation.phase = STARTING
+        return super().launched(generation)
+
+
+class LaunchesThoughForgotten(Pure):
+    """What was abandoned while it started comes up all the same."""
+
+    __slots__ = ()
+
+    def launched(self, generation: Gen) -> bool:
+        step = super().launched(generation)
+        if generation.phase is FORGOTTEN:
+            generation.phase = UP
+        return step
+
+
+class LaunchesThoughForced(Pure):
+    """What has started comes up though it was closed by force."""
+
+    __slots__ = ()
+
+    def launched(self, generation: Gen) -> bool:
+        forced, self.forced = self.forced, False
+        step = super().launched(generation)
+        self.forced = forced
+        return step
+
+
+class HotThoughClosed(Pure):
+    """What comes up for those who have waited can be entered by the count, though it was closed."""
+
+    __slots__ = ()
+
+    def launched(self, generation: Gen) -> bool:
+        step = super().launched(generation)
+        if generation.quick:
+            self.hot = generation
+        return step
+
+
+class KeepsClaimOfKeeper(Pure):
+    """Who has started it counts as inside the start as long as it is up."""
+
+    __slots__ = ()
+
+    def launched(self, generation: Gen) -> bool:
+        by = self.working.get(generation)
+        step = super().launched(generation)
+        self.working[generation] = by
+        self.hot = None
+        return step
+
+
+class ForgetsLateStart(Pure):
+    """A start that was given up comes up, and is not counted among what runs."""
+
+    __slots__ = ()
+
+    def launched(self, generation: Gen) -> bool:
+        late, running = generation.given_up, self.running
+        step = super().launched(generation)
+        if late:
+            generation.given_up, self.running = True, running
+        return step
+
+
+class WakesNobody(TaskWorld):
+    """A driver for tasks that wakes nobody after a start."""
+
+    quiet = False
+
+    def has_started(self, actor: Actor) -> None:
+        self.quiet = True
+        super().has_started(actor)
+        self.quiet = False
+
+    def tell(self) -> None:
+        if not self.quiet:
+            super().tell()
+
+
+class KeepsPromise(TaskWorld):
+    """A driver for tasks whose cancelled waiters do not give back what they claim."""
+
+    def is_cancelled(self, actor: Actor) -> None:
+        self.machine.sleepers.pop(actor.door, None)
+        actor.frames = ()
+
+
+class LosesPlace(TaskWorld):
+    """A driver for tasks whose start, when cancelled while it waits for a slot, is left to nobody."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config, bounded=True)
+
+    def is_cancelled(self, actor: Actor) -> None:
+        self.retract(actor)
+
+
 PLAIN, LINGERS = Config(), Config(lingers=True)
 
 BROKEN: dict[type[Pure] | type[World], tuple[Config, str]] = {
@@ -350,6 +481,19 @@ BROKEN: dict[type[Pure] | type[World], tuple[Config, str]] = {
     LooksOnce: (PLAIN, "what is not over is here"),
 }
 
+BROKEN_AMONG_TASKS: dict[type[Pure] | type[World], tuple[Config, str]] = {
+    LaunchesForNobody: (PLAIN, "what was started is kept up if it is wanted"),
+    LaunchesThoughUnwanted: (PLAIN, "what nobody keeps is stopped"),
+    LaunchesThoughForgotten: (PLAIN, "what is not over is here"),
+    LaunchesThoughForced: (PLAIN, "what was started is kept up if it is wanted"),
+    HotThoughClosed: (PLAIN, "what is hot may be joined"),
+    KeepsClaimOfKeeper: (PLAIN, "only a hook is at work"),
+    ForgetsLateStart: (PLAIN, "who waits for the end waits for all that runs"),
+    WakesNobody: (PLAIN, "nobody sleeps for ever"),
+    KeepsPromise: (PLAIN, "nobody sleeps for ever"),
+    LosesPlace: (PLAIN, "who is at nothing is inside no hook"),
+}
+
 IN_ORDERS: dict[type[Pure], tuple[str, str]] = {
     OldClock: ("a touch after an old look at the clock", "a linger does not end early"),
     LateAlarm: ("others come and leave between a leave and its alarm", "a linger does not end early"),
@@ -361,9 +505,18 @@ IN_ORDERS: dict[type[Pure], tuple[str, str]] = {
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
 def test_the_walk_catches_what_is_broken(broken: type[Pure] | type[World]) -> None:
     """Within 4 events and the ways home, or else in one of some longer orders; the model does so by itself."""
-    config, rule = BROKEN[broken]
+    _is_caught(World, broken, *BROKEN[broken])
+
+
+@pytest.mark.parametrize("broken", BROKEN_AMONG_TASKS, ids=lambda broken: broken.__name__)
+def test_the_walk_among_tasks_catches_what_is_broken(broken: type[Pure] | type[World]) -> None:
+    """So it is where tasks drive it."""
+    _is_caught(TaskWorld, broken, *BROKEN_AMONG_TASKS[broken])
+
+
+def _is_caught(world: type[World], broken: type[Pure] | type[World], config: Config, rule: str) -> None:
     for watched in (True, False):
-        walk = Walk(World(config, broken, watched=watched) if issubclass(broken, Pure) else broken(config))
+        walk = Walk(world(config, broken, watched=watched) if issubclass(broken, Pure) else broken(config))
         with pytest.raises(Broken) as caught:
             walk.all(4)
             for seed in range(300):

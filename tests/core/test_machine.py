@@ -1,6 +1,7 @@
 """The machine: every order of events, many longer ones, and the orders that once broke it.
 
-`pytest --slow tests/core/test_machine.py` leaves no order of 8 events out, and makes up many more longer ones.
+`pytest --slow tests/core/test_machine.py` leaves no order of 8 events out, and makes up many more longer ones. So it
+does for each of the two drivers, the one for threads and the one for tasks.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pytest
 from refcount._core.generation import HELD, START, Hold, State
 from refcount._core.machine import Machine
 from tests.helpers.model import Config
-from tests.helpers.orders import ONCE_BROKEN
+from tests.helpers.orders import ONCE_BROKEN, ONCE_BROKEN_BY_TASKS
+from tests.helpers.task_world import TaskWorld
 from tests.helpers.walk import Walk
 from tests.helpers.world import INTERVENTIONS, World
 
@@ -38,17 +40,36 @@ LINGERING = {
 }
 
 
+TASKS_ALWAYS = {
+    *("asks", "tries", "is cancelled", "times out", "leaves", "releases", "has started", "fails to start"),
+    *("begins in vain", "has stopped", "breaks", "is expelled", "invalidate", "disarm", "abandon", "close"),
+    *("close by force", "observe", "observe no more", "waits until it has stopped", "waits no more"),
+    "looks whether it has stopped",
+}
+TASKS_LINGERING = {"passes", "goes off", "looks at the linger", "touch", "flush"}
+
+
 def expected(config: Config) -> set[str]:
     """What can happen in a configuration."""
     kinds = (ALWAYS | LINGERING) if config.lingers else ALWAYS - LINGERING
     return kinds | ({"finds it good", "finds it bad"} if config.checked else {"reads hot", "enters by the count"})
 
 
-@pytest.mark.parametrize(
+def expected_of_tasks(config: Config, *, bounded: bool) -> set[str]:
+    """What can happen in a configuration that tasks drive."""
+    kinds = (TASKS_ALWAYS | TASKS_LINGERING) if config.lingers else TASKS_ALWAYS
+    kinds = kinds | ({"finds it good", "finds it bad"} if config.checked else {"enters"})
+    return kinds | ({"gets a place", "is refused a place"} if bounded else set())
+
+
+DEPTHS = pytest.mark.parametrize(
     ("depth", "orders"),
     [(5, 30), pytest.param(8, 2000, marks=[pytest.mark.slow, pytest.mark.timeout(0)])],
     ids=("quick", "slow"),
 )
+
+
+@DEPTHS
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_every_order_of_events_keeps_every_rule(config: Config, depth: int, orders: int) -> None:
     """No rule breaks, and all comes to rest, after any order of so many events of 3 consumers, an outsider and a timer.
@@ -65,6 +86,25 @@ def test_every_order_of_events_keeps_every_rule(config: Config, depth: int, orde
     assert covered.states > 700
 
 
+@DEPTHS
+@pytest.mark.parametrize("bounded", [False, True], ids=("", "bounded"))
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_every_order_of_events_among_tasks_keeps_every_rule(
+    config: Config, bounded: bool, depth: int, orders: int
+) -> None:
+    """The same where tasks drive it: a keeper runs each start and stop, and an event goes from one await to the next.
+
+    Where it is bounded, the start waits for a slot before there is a keeper.
+    """
+    walk = Walk(TaskWorld(config, bounded=bounded))
+    covered = walk.all(depth)
+    print(f"{config}{', bounded' * bounded}: {covered}")
+    for seed in range(orders):
+        walk.wander(Random(f"{config} {seed}"), 60)
+    assert walk.kinds == expected_of_tasks(config, bounded=bounded)
+    assert covered.states > 180
+
+
 @pytest.mark.parametrize(
     ("config", "consumers", "linger"),
     [(Config(overlap=True), 4, 1), (Config(lingers=True), 3, 2), (Config(lingers=True, checked=True), 1, 3)],
@@ -78,10 +118,11 @@ def test_more_consumers_and_longer_lingers(config: Config, consumers: int, linge
         walk.wander(Random(f"{config} {consumers} {linger} {seed}"), 60)
 
 
+@pytest.mark.parametrize("make", [World, TaskWorld])
 @pytest.mark.parametrize("config", [Config(overlap=True), Config(lingers=True, checked=True)], ids=str)
-def test_states_that_the_walk_takes_for_one_go_on_alike(config: Config) -> None:
+def test_states_that_the_walk_takes_for_one_go_on_alike(config: Config, make: type[World]) -> None:
     """Whatever the way to a state, the same can happen there, and it leads to the same states."""
-    world = World(config)
+    world = make(config)
     walk = Walk(world)
     ways: dict[int, set[tuple[str, int]]] = {}
     for seed in range(60):
@@ -97,7 +138,7 @@ def test_states_that_the_walk_takes_for_one_go_on_alike(config: Config) -> None:
                 found.add((event.name, hash(world.fingerprint())))
             assert ways.setdefault(name, found) == found
             world.bring_back(here)
-    assert len(ways) > 150
+    assert len(ways) > 120
 
 
 @pytest.mark.parametrize("name", ONCE_BROKEN)
@@ -105,6 +146,13 @@ def test_orders_of_events_that_once_broke_a_rule(name: str) -> None:
     """What the walk has found."""
     config, script = ONCE_BROKEN[name]
     Walk(World(config)).play(script)
+
+
+@pytest.mark.parametrize("name", ONCE_BROKEN_BY_TASKS)
+def test_orders_of_events_among_tasks_that_once_broke_a_rule(name: str) -> None:
+    """What the walk has found where tasks drive it."""
+    config, script = ONCE_BROKEN_BY_TASKS[name]
+    Walk(TaskWorld(config)).play(script)
 
 
 def test_a_forked_child_begins_anew() -> None:

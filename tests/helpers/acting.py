@@ -166,6 +166,10 @@ class Driver(Scene):
         actor.frames = (*actor.frames[:-1], *frames)
         self.settle(actor)
 
+    def owner(self, actor: Actor, _generation: Gen | None) -> int:
+        """Who is to run the stop that somebody makes necessary: a thread does that itself."""
+        return actor.token
+
     def stop(self, actor: Actor, owed: Gen | None, *, flushed: bool = False) -> None:
         """Run the stop that is owed, instead of the innermost frame, or only tell."""
         if owed is None:

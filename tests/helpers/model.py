@@ -106,6 +106,10 @@ class Model:
         return sum([len(life.holders) for life in self.lives.values()])
 
     @property
+    def running(self) -> int:
+        return sum([life.alive and not life.given_up for life in self.lives.values()])
+
+    @property
     def state(self) -> State:
         if self.closed:
             return State.CLOSED
@@ -186,7 +190,7 @@ class Model:
         served = awaited is not None and awaited.phase in ("starting", "up", "failed") and not self.forced
         self.require("who waited for a start is served though it closes", not served, who)
 
-    def raised(self, who: int, error: Exception) -> None:
+    def raised(self, who: int, error: BaseException) -> None:
         """Somebody gets the error of a start."""
         life = self._awaited(who)
         if life is None or life.phase != "failed":
@@ -248,6 +252,18 @@ class Model:
         life = self.lives.get(number)
         if life is not None and life.phase == "starting":
             self._set(life._replace(phase="up", at_work=False, given_up=False, forced=self.forced))
+
+    def launched(self, number: int, now: int, *, to_stop: bool) -> None:
+        """A start by one who waits for nothing is over; he was told whether to stop it at once."""
+        life = self.lives.get(number)
+        ordered = life is not None and life.phase == "stopping"
+        comes_late = life is not None and life.phase == "starting" and self.forced
+        self.require("what was started is kept up if it is wanted", to_stop == (ordered or comes_late), (life, to_stop))
+        if ordered and life is not None:
+            self._set(life._replace(given_up=False))
+        self.started(number)
+        if comes_late:
+            self.stops(number, now)
 
     def failed(self, who: int, number: int, error: Exception) -> None:
         """A start has raised this error, for the one who ran it."""

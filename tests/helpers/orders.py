@@ -2,7 +2,7 @@
 
 from tests.helpers.model import Config
 
-PLAIN, LINGERS, OVERLAP = Config(), Config(lingers=True), Config(overlap=True)
+PLAIN, LINGERS, OVERLAP, EXCLUSIVE = Config(), Config(lingers=True), Config(overlap=True), Config(exclusive=True)
 
 ONCE_BROKEN = {
     "its start is taken over while another one is hot": (
@@ -41,5 +41,20 @@ ONCE_BROKEN = {
     "an older start ends while another one is current": (
         PLAIN,
         "A asks; somebody invalidate; B asks; B has started; A has started; C reads hot",
+    ),
+}
+
+ONCE_BROKEN_BY_TASKS = {
+    "a start that was given up is done, and nobody wants it": (
+        PLAIN,
+        "A asks; somebody invalidate; A is cancelled; the keeper of 1 has started",
+    ),
+    "the same, closed by force": (
+        PLAIN,
+        "A asks; somebody invalidate; somebody close by force; the keeper of 1 has started",
+    ),
+    "another one must not start beside the stop of that": (
+        EXCLUSIVE,
+        "A asks; somebody invalidate; A is cancelled; the keeper of 1 has started; A asks; the keeper of 1 has stopped",
     ),
 }

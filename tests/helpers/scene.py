@@ -133,7 +133,7 @@ class Scene:
         self.watched = watched
         self.consumers = [Actor(token) for token in range(consumers)]
         self.outsider, self.timer = Actor(OUTSIDER), Actor(TIMER)
-        self.everybody = (*self.consumers, self.outsider, self.timer)
+        self.everybody: tuple[Actor, ...] = (*self.consumers, self.outsider, self.timer)
         self.alarms: list[Alarm] = []
         self.lost: tuple[Gen, ...] = ()
         self.now: int = linger  # so that what never was is as good as long ago

@@ -24,11 +24,11 @@ from tests.helpers.model import Broken
 from tests.helpers.scene import Actor, Saved
 from tests.helpers.world import COMING, INTERVENTIONS, World
 
-PATIENT = ("has started", "finds it good", "enters by the count", "acts", "asks", "has stopped")
+PATIENT = ("has started", "gets a place", "finds it good", "enters by the count", "acts", "asks", "has stopped")
 """What the patient do first, who get what they came for."""
 
-HASTY = ("is interrupted", "enters by the count", "acts")
-"""What the hasty do first, who are interrupted wherever they wait."""
+HASTY = ("is interrupted", "is cancelled", "enters by the count", "acts")
+"""What the hasty do first, who are interrupted or cancelled wherever they wait."""
 
 HOME = (
     *(
@@ -41,6 +41,8 @@ HOME = (
         "forgets",
         "condemns",
         "claims",
+        "gets a place",
+        "is refused a place",
     ),
     *("touches", "looks whether it has stopped", "leaves", "asks", "tries", "looks at the linger"),
     *("sets the alarm again", "recovers", "goes off", "passes"),
@@ -49,6 +51,7 @@ HOME = (
 
 RARE: dict[str, float] = {
     **dict.fromkeys(("fails to start", "finds it bad", "times out", "is interrupted", "is interrupted in a stop"), 0.1),
+    **dict.fromkeys(("is cancelled", "begins in vain", "breaks", "is expelled"), 0.1),
     **dict.fromkeys(
         (
             "has started and is interrupted",

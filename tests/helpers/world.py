@@ -10,7 +10,7 @@ from refcount._core.generation import FORGOTTEN, STOPPING, Generation
 from tests.helpers.acting import QUIET, TELL, Consuming, Event
 from tests.helpers.scene import Actor, Frame
 
-COMING = ("reads hot", "asks", "looks", "tries", "looks whether it runs")
+COMING = ("reads hot", "asks", "looks", "tries", "looks whether it runs", "enters")
 
 INTERVENTIONS = (
     *("invalidate", "looks to invalidate", "disarm", "flush", "touch", "looks at the clock to touch", "abandon"),
@@ -66,7 +66,7 @@ class World(Consuming):
         actor.frames = (Frame("touch", None, self.now),)
 
     def flush(self, actor: Actor) -> None:
-        owed = self.machine.flush(actor.token)
+        owed = self.machine.flush(self.owner(actor, self.machine.current))
         current = self.model.current
         rests = current is not None and self.model.lives[current].resting
         self.model.require("a flush stops what lingers", (owed is not None) == rests, owed)
@@ -88,7 +88,7 @@ class World(Consuming):
 
     def condemns(self, actor: Actor) -> None:
         generation = self.top(actor)
-        owed = self.machine.condemn(generation, actor.token)
+        owed = self.machine.condemn(generation, self.owner(actor, generation))
         self.model.condemned(generation.number)
         self.cancel_alarm(generation)
         self.stop(actor, owed)
@@ -120,7 +120,7 @@ class World(Consuming):
 
     def _close(self, actor: Actor, *, force: bool) -> None:
         current = self.machine.current
-        owed = self.machine.close(actor.token, force=force)
+        owed = self.machine.close(self.owner(actor, current), force=force)
         self.model.closes(force=force)
         self.tell()
         if owed is None and current is not None:
@@ -136,7 +136,7 @@ class World(Consuming):
 
     def expels(self, actor: Actor) -> None:
         generation = self.top(actor)
-        if self.machine.expel(generation, actor.token):
+        if self.machine.expel(generation, self.owner(actor, generation)):
             self.model.expels(generation.number)
             self.stop(actor, generation)
         else:
@@ -185,7 +185,7 @@ class World(Consuming):
 
     def looks_at_the_linger(self, actor: Actor) -> None:
         generation = self.top(actor)
-        owed = self.machine.expire(generation, self.now, actor.token)
+        owed = self.machine.expire(generation, self.now, self.owner(actor, generation))
         if isinstance(owed, Generation):
             self.stop(actor, owed)
         elif owed is None:
@@ -221,21 +221,26 @@ class World(Consuming):
             notes.clear()
             expected = [*range(machine.noted - len(numbers) + 1, machine.noted + 1)]
             model.require("notes are numbered without a gap", numbers == expected, numbers)
-        if event.name in ("forgets", "abandon"):
-            model.require("what is forgotten is one note", told in ([], [model.told]), told)
-        else:
-            model.hears(told)
+        self._hear(event, told)
         model.require("the usecount is the leases", machine.usecount == model.usecount, machine.usecount)
         model.require("the state is what can be seen", machine.state is model.state, (machine.state, model.state))
         current = machine.current
         model.require("newcomers get the current one", (current and current.number) == model.current, model.current)
         model.require("idle means that nothing is left", machine.idle == self._nothing_left(), machine.idle)
+        model.require("who waits for the end waits for all that runs", machine.running == model.running, model.running)
         self._check_rest()
         for actor in self.everybody:
             if actor.frames or machine.working:
                 known = machine.works(actor.token)
-                model.require("who is inside a hook is known", known or not _works(actor), actor)
+                model.require("who is inside a hook is known", known or not works(actor), actor)
                 model.require("who is at nothing is inside no hook", actor.frames or not known, actor)
+
+    def _hear(self, event: Event, told: list[int]) -> None:
+        """Observers are told of these changes."""
+        if event.name in ("forgets", "abandon"):
+            self.model.require("what is forgotten is one note", told in ([], [self.model.told]), told)
+        else:
+            self.model.hears(told)
 
     def _nothing_left(self) -> bool:
         """Nothing lives, and nothing that was stopped is still held."""
@@ -330,7 +335,7 @@ class World(Consuming):
         yield "observe no more" if machine.observed else "observe"
 
 
-def _works(actor: Actor) -> bool:
+def works(actor: Actor) -> bool:
     """Whether somebody is inside a hook of what was not abandoned."""
     for frame in actor.frames:
         if frame.kind == "check":

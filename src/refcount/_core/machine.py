@@ -41,6 +41,9 @@ class Machine(ConsumerSteps[T]):
         He has no claim on it: those who wait look for themselves, and if all of them have left, nobody wants it.
         """
         with self.lock:
+            if generation.given_up and generation.phase is not FORGOTTEN:
+                self.running += 1
+                generation.given_up = False
             if generation.phase is STARTING and self.forced:
                 generation.phase = STOPPING
             if generation.phase is STOPPING:
@@ -48,9 +51,6 @@ class Machine(ConsumerSteps[T]):
             if generation in self.working:
                 del self.working[generation]
             if generation.phase is STARTING:
-                if generation.given_up:
-                    self.running += 1
-                    generation.given_up = False
                 generation.phase = UP
                 if generation is self.current:
                     generation.quick = not self.observed
