@@ -61,6 +61,7 @@ class Keeper(Generic[T]):
         "_generation",
         "_loop",
         "_number",
+        "_owes",
         "_own",
         "_sleeper",
         "_starting",
@@ -81,6 +82,7 @@ class Keeper(Generic[T]):
         self._failure: BaseException | None = None
         self._awaited = 0
         self._begun = False
+        self._owes = False
         self._starting = True
         self._ending = False
         self.broken = False
@@ -95,7 +97,8 @@ class Keeper(Generic[T]):
     # What it is told
 
     def order_stop(self) -> None:
-        """A stop is owed, or the generation was forgotten; whoever has made it so tells."""
+        """A stop is owed; whoever has made it so tells. It is run, even if the generation is forgotten before that."""
+        self._owes = True
         if not self._starting:
             self._sleeper.wake()
         elif self._begun:
@@ -202,7 +205,7 @@ class Keeper(Generic[T]):
         self._loop.keepers[self] = self._loop.keepers.pop(self)  # younger than what was started inside its own start
         driver._started(generation)
         await self._wait_until_unwanted()
-        if generation.phase is FORGOTTEN:
+        if generation.phase is FORGOTTEN and not self._owes:
             registry.keep_for_ever(self)
         else:
             await self._stop()
