@@ -58,6 +58,11 @@ class _TaskAlarm:
     def cancel(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
+        self._look = _look_at_nothing  # it has had the generation, and that has this
+
+
+def _look_at_nothing() -> None:
+    pass
 
 
 class Visit:

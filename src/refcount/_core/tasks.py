@@ -23,6 +23,7 @@ from refcount._core.generation import (
     AGAIN,
     CHECK,
     CLOSED,
+    FAILED,
     FAILURE,
     GONE,
     HELD,
@@ -238,6 +239,8 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
                 self._slot.lingers(generation)
         if type(owed) is Generation:
             self._order_stop(owed)
+        elif generation.phase is FAILED and not generation.count:
+            del generation.error, generation.trace  # all have had it, and its frames have the generation
         if machine.observed:
             self._tell_observers()
         return owed
