@@ -11,7 +11,7 @@ import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from types import AsyncGeneratorType, CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -65,18 +65,23 @@ async def error_of(awaitable: Awaitable[object]) -> BaseException:
     raise AssertionError("it raised nothing")
 
 
+async def stubborn(function: Callable[[], Awaitable[T]]) -> T:
+    """Run a function to its end, whoever cancels that."""
+    import anyio
+
+    job = Job(function)
+    while True:
+        with anyio.CancelScope(shield=True), suppress(asyncio.CancelledError):
+            return await job.result()
+
+
 def on_trio() -> bool:
     """Return whether trio runs here."""
     return "trio" in sys.modules and sys.modules["trio"].lowlevel.in_trio_run()
 
 
 class Job(Generic[T]):
-    """A function in a task of its own; whoever wants to know how it ends asks for that.
-
-    Attributes:
-        over: Whether it has ended.
-        cancelled: Whether that was by a cancellation.
-    """
+    """A function in a task of its own; whoever wants to know how it ends asks for that."""
 
     def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
         import anyio
@@ -85,7 +90,6 @@ class Job(Generic[T]):
         self._done = anyio.Event()
         self._results: list[T] = []
         self._errors: list[BaseException] = []
-        self.cancelled = False
         if on_trio():
             import trio
 
@@ -93,10 +97,17 @@ class Job(Generic[T]):
             self._task: Any = trio.lowlevel.spawn_system_task(self._run_on_trio, context=copy_context())
         else:
             self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task.add_done_callback(self._ended)  # it may never begin
 
     @property
     def over(self) -> bool:
+        """Whether it has ended."""
         return self._done.is_set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether that was by a cancellation."""
+        return self.over and not self._results and not self._errors
 
     @property
     def task(self) -> Any:
@@ -122,7 +133,7 @@ class Job(Generic[T]):
         await self.wait()
         if self._errors:
             raise self._errors.pop()
-        assert not self.cancelled, "it was cancelled"
+        assert self._results, "it was cancelled"
         return self._results[0]
 
     async def error(self) -> BaseException:
@@ -135,11 +146,9 @@ class Job(Generic[T]):
         try:
             self._results.append(await self._function())
         except asyncio.CancelledError:
-            self.cancelled = True
+            pass  # the task would keep it, with the frame of this very function
         except BaseException as error:
             self._keep(error)
-        finally:
-            self._done.set()
 
     async def _run_on_trio(self) -> None:
         import trio
@@ -149,12 +158,14 @@ class Job(Generic[T]):
                 try:
                     self._results.append(await self._function())
                 except trio.Cancelled:
-                    self.cancelled = True
                     raise
                 except BaseException as error:
                     self._keep(error)
         finally:
             self._done.set()
+
+    def _ended(self, _: object) -> None:
+        self._done.set()
 
     def _keep(self, error: BaseException) -> None:
         trace = error.__traceback__
@@ -274,7 +285,6 @@ class Run:
 def _cycles() -> Generator[list[str]]:
     """Give a list, which in the end has what of ours only the garbage collector would have found."""
     found: list[str] = []
-    gc.collect()
     gc.disable()
     try:
         yield found
@@ -295,17 +305,18 @@ def _is_ours(thing: object) -> bool:
                 return True
             trace = trace.tb_next
         return False
-    return type(thing).__module__.startswith("refcount.") or type(thing).__qualname__.startswith("AsyncLease")
+    return type(thing).__module__.partition(".")[0] == "refcount" and type(thing).__name__ != "TrioLoop"  # trio's own
 
 
 def _suspended() -> list[object]:
-    gc.collect()
     return [
         thing
         for thing in gc.get_objects()
-        if (isinstance(thing, AsyncGeneratorType) and thing.ag_frame is not None)
-        or (isinstance(thing, CoroutineType) and thing.cr_frame is not None)
+        if type(thing) in _SUSPENDABLE and (thing.ag_frame if type(thing) is AsyncGeneratorType else thing.cr_frame)
     ]
+
+
+_SUSPENDABLE = frozenset({AsyncGeneratorType, CoroutineType})
 
 
 def _tasks() -> set[object]:
