@@ -85,7 +85,7 @@ def compare(pairs: Sequence[tuple[Loop, Loop]], rounds: int) -> list[Comparison]
         random.shuffle(order)
         for index in order:
             times[index].append(_measure_pair(pairs[index], numbers[index]))
-    return [_comparison(each) for each in times]
+    return [comparison(each) for each in times]
 
 
 def _measure_pair(pair: tuple[Loop, Loop], numbers: tuple[int, int]) -> tuple[float, float]:
@@ -96,7 +96,8 @@ def _measure_pair(pair: tuple[Loop, Loop], numbers: tuple[int, int]) -> tuple[fl
     return took[0], took[1]
 
 
-def _comparison(times: list[tuple[float, float]]) -> Comparison:
+def comparison(times: list[tuple[float, float]]) -> Comparison:
+    """Return what the times of ours and of the peer, in nanoseconds, come to over all rounds."""
     lower, middle, upper = statistics.quantiles((ours / peer for ours, peer in times), n=4)
     ours, peer = zip(*times, strict=True)
     return Comparison(statistics.median(ours), statistics.median(peer), middle, upper - lower)

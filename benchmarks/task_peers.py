@@ -1,0 +1,83 @@
+"""What resources for tasks are measured against: what people write by hand, and the opener that does nothing."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+
+@asynccontextmanager
+async def opened() -> AsyncGenerator[None]:
+    """Start and stop nothing."""
+    yield
+
+
+class _Life:
+    """A task that starts and stops one thing."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.ready = asyncio.Event()
+        self.unwanted = asyncio.Event()
+        self.task = asyncio.create_task(self._live())
+
+    async def _live(self) -> None:
+        async with opened():
+            self.ready.set()
+            await self.unwanted.wait()
+
+
+class InTasks:
+    """Shares one value for each key, which is started and stopped by a task of its own."""
+
+    def __init__(self) -> None:
+        self._lives: dict[object, _Life] = {}
+
+    @asynccontextmanager
+    async def share(self, key: object) -> AsyncGenerator[None]:
+        """Start it for the first, and wait for that; a start that fails is waited for without end."""
+        life = self._lives.get(key)
+        if life is None:
+            life = self._lives[key] = _Life()
+        life.users += 1
+        try:
+            await life.ready.wait()
+            yield
+        finally:
+            life.users -= 1
+            if not life.users:
+                del self._lives[key]
+                life.unwanted.set()
+                await life.task
+
+
+class InNursery:
+    """The same on trio, with one key, in a nursery that was opened by somebody else."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._users = 0
+        self._ready, self._unwanted, self._over = trio.Event(), trio.Event(), trio.Event()
+
+    @asynccontextmanager
+    async def share(self, key: object) -> AsyncGenerator[None]:
+        """Start it for the first, and wait for that."""
+        if not self._users:
+            self._ready, self._unwanted, self._over = trio.Event(), trio.Event(), trio.Event()
+            self._nursery.start_soon(self._live)
+        self._users += 1
+        try:
+            await self._ready.wait()
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unwanted.set()
+                await self._over.wait()
+
+    async def _live(self) -> None:
+        async with opened():
+            self._ready.set()
+            await self._unwanted.wait()
+        self._over.set()
