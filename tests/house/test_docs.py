@@ -126,7 +126,7 @@ def test_programs_of_page_run(page: Path) -> None:
 def test_tests_of_page_pass(pytester: pytest.Pytester) -> None:
     """What the page about tests shows is one file of tests, and they pass."""
     (pytester.path / "test_page.py").write_text("\n".join(programs(TESTING)), encoding="utf-8")
-    pytester.runpytest_subprocess("-W", "error", "-p", "no:asyncio").assert_outcomes(passed=4)
+    pytester.runpytest_subprocess("-W", "error", "-p", "no:asyncio").assert_outcomes(passed=10)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
