@@ -40,6 +40,8 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
 
         Raises:
             WrongLoopError: The resource is up in another event loop.
+            RefcountError: No event loop runs here, and the resource is up, or `per_loop`. Another thread hands it on:
+                `loop.call_soon_threadsafe(resource.invalidate)`.
 
         Example:
             >>> import asyncio
@@ -65,6 +67,7 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
 
         Raises:
             WrongLoopError: The resource is up in another event loop.
+            RefcountError: No event loop runs here, and the resource is up, or `per_loop`.
 
         Example:
             >>> AsyncSharedResource.of(list).touch()
@@ -77,6 +80,8 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
 
     async def flush(self) -> bool:
         """Stop it now if it lingers, and wait until it has stopped.
+
+        Who is cancelled while he waits leaves, as from `AsyncLease.release`; the stop goes on.
 
         Returns:
             Whether this call stopped it.
@@ -112,6 +117,7 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
 
         Raises:
             WrongLoopError: The resource is up in another event loop.
+            RefcountError: No event loop runs here, and the resource is up, or `per_loop`.
 
         Example:
             >>> import asyncio
@@ -131,7 +137,8 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
     async def close(self, timeout: float | None = None, *, force: bool = False) -> None:
         """Refuse newcomers for good, wait for the holders to leave, and see it stopped.
 
-        Harmless when called again. A start in flight is finished for the consumers who wait on it.
+        Harmless when called again. A start in flight is finished for the consumers who wait on it. Those of other event
+        loops, if it is `per_loop`, are closed as well, but not waited for.
 
         Args:
             timeout: How many seconds to wait. After that it stays closed, and stops when its last holder leaves.

@@ -46,8 +46,9 @@ class AsyncSharedResource(AsyncControls[T_co], TaskDriver[T_co], Observed[T_co],
             needed. By default the opener's name.
         linger: How many seconds the resource stays up after the last lease is gone. 0 stops it at once, and the
             releasing task waits for that; `math.inf` keeps it up until `flush`, `close` or the end of the event loop.
-        check: Asked before a value that is up is handed to a newcomer; a function, or a coroutine function. If the
-            answer is not true, or it raises, the value is invalidated and the newcomer gets a fresh one.
+        check: Asked before a value that is up is handed to a newcomer, in its task; a function, or a coroutine
+            function. If the answer is not true, or it raises, the value is invalidated and the newcomer gets a fresh
+            one.
         overlap: Start a new generation at once while the old one still stops, instead of waiting for it.
         exclusive: Never have two generations at once: whoever comes after an `invalidate` or a failed `check` waits
             until the old holders have left and the old one has stopped.
