@@ -105,6 +105,13 @@ class Watcher(Hold[T_co]):
     def _wake(self) -> None:
         self.sleeper.wake()
 
+    async def watch(self, reached: Callable[[], bool], deadline: float | None) -> bool:
+        """Sleep until `reached()`, and say whether that came before `deadline`."""
+        while not reached():
+            if not await self.sleeper.sleep(deadline):
+                return reached()
+        return True
+
 
 class AsyncStoppable(Resource[T_co], Generic[T_co]):
     """One resource, driven by tasks, less its consumers."""
@@ -385,9 +392,6 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
         watcher: Watcher[T_co] = Watcher(here())
         self._machine.sleepers[watcher] = None
         try:
-            while not reached():
-                if not await watcher.sleeper.sleep(deadline):
-                    return reached()
-            return True
+            return await watcher.watch(reached, deadline)
         finally:
             self._machine.sleepers.pop(watcher, None)

@@ -32,7 +32,7 @@ from refcount._core.registry import registry
 if TYPE_CHECKING:
     from refcount._core.async_openers import AsyncLife
     from refcount._core.generation import Generation
-    from refcount._core.loop import Job, Loop, OwnTask
+    from refcount._core.loop import Job, Loop, OwnTask, Sleeper
     from refcount._core.tasks import TaskDriver
 
 T = TypeVar("T")
@@ -139,8 +139,11 @@ class Keeper(Generic[T]):
         sleeper = self._loop.sleeper()
         self.then.append(sleeper.wake)
         with CancelScope(shield=True):
-            while self.up and not self.disowned:
-                await sleeper.sleep()
+            await self._sleep_until_over(sleeper)
+
+    async def _sleep_until_over(self, sleeper: Sleeper) -> None:
+        while self.up and not self.disowned:
+            await sleeper.sleep()
 
     def settle(self) -> None:
         """Raise what the stop raised, if it did; for who has waited for it."""

@@ -99,9 +99,7 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
             by = loop.current_task()
             if machine.working:
                 self._refuse_reentry("acquire", by)
-            step = machine.ask(lease, by)
-            while step is not HELD:
-                step = await self._follow(step, lease, by, deadline)
+            await self._let_in(lease, by, deadline)
         except BaseException:
             self._retract(lease)
             raise
@@ -112,16 +110,28 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
         generation = lease._generation
         return lease.value if generation is None else generation.value
 
+    # Loops of their own, as in `Schedule`.
+
+    async def _let_in(self, lease: AsyncLease[T_co], by: object, deadline: float | None) -> None:
+        step = self._machine.ask(lease, by)
+        while step is not HELD:
+            step = await self._follow(step, lease, by, deadline)
+
+    def _join_running(self, lease: AsyncLease[T_co], by: object) -> Next | Generation[T_co]:
+        machine, step = self._machine, AGAIN
+        while step is AGAIN:
+            current = machine.current
+            if machine.closed or current is None or current.phase is not UP or current.condemned:
+                break
+            step = machine.join(lease, current, by)
+        return step
+
     async def _admit_running(self, lease: AsyncLease[T_co]) -> bool:
         """Let `lease` hold the resource if it runs; say whether it does."""
-        machine, step = self._machine, AGAIN
+        machine = self._machine
         with self._visit() as by:
             self._refuse_reentry("try_acquire", by)
-            while step is AGAIN:
-                current = machine.current
-                if machine.closed or current is None or current.phase is not UP or current.condemned:
-                    break
-                step = machine.join(lease, current, by)
+            step = self._join_running(lease, by)
             if step is CHECK:
                 try:
                     step = await self._check(lease, by)
