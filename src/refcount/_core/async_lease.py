@@ -262,11 +262,13 @@ class BlockLease(AsyncLease[T_co]):
         if self._resource._entered is not None:
             self._resource._entered.pop(id(self), None)
         broken = scope is not None and scope.cancel_called
-        ours = scope is not None and bool(scope.__exit__(exc_type, exc, trace))
-        generation = self._generation
-        if broken and generation is not None and (ours or exc is None):
-            await self._resource._leave_broken(self, generation)
-        await super().__aexit__(exc_type, exc, trace)
+        try:
+            ours = scope is not None and bool(scope.__exit__(exc_type, exc, trace))
+            generation = self._generation
+            if broken and generation is not None and (ours or exc is None):
+                await self._resource._leave_broken(self, generation)
+        finally:  # a scope refuses to be left by another task, or before those that were entered after it
+            await super().__aexit__(exc_type, exc, trace)
 
     async def release(self) -> bool:
         if self._resource._entered is not None:
