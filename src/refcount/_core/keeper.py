@@ -32,7 +32,7 @@ from refcount._core.registry import registry
 if TYPE_CHECKING:
     from refcount._core.async_openers import AsyncLife
     from refcount._core.generation import Generation
-    from refcount._core.loop import Job, Loop, OwnTask, Sleeper
+    from refcount._core.loop import Job, Loop, OwnTask, Sleeper, Timer
     from refcount._core.tasks import TaskDriver
 
 T = TypeVar("T")
@@ -65,6 +65,7 @@ class Keeper(Generic[T]):
         "_own",
         "_sleeper",
         "_starting",
+        "_watch",
         "broken",
         "disowned",
         "life",
@@ -85,6 +86,7 @@ class Keeper(Generic[T]):
         self._owes = False
         self._starting = True
         self._ending = False
+        self._watch: Timer | None = None
         self.broken = False
         self.disowned = False
         self.life: AsyncLife[T] | None = None
@@ -185,6 +187,9 @@ class Keeper(Generic[T]):
         self._generation.keeper = None
         del self._generation  # each has had the other
         self._own.let_go()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         self._tell_waiters()
         self._tell_failure()
 
@@ -241,7 +246,7 @@ class Keeper(Generic[T]):
             self.broken = True
             self._driver._broke(self._generation)
             if self._generation.phase is UP:
-                self._loop.watch_end(self._ends)
+                self._watch = self._loop.watch_end(self._ends)
 
     def _end(self) -> None:
         """The loop ends: let no newcomer have it, and stop it if nobody is left who could leave it."""

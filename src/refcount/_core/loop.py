@@ -126,8 +126,9 @@ class Loop:
         """Call `job` in the loop; from anywhere, finalizers included. Does nothing if the loop is over."""
         raise NotImplementedError
 
-    def watch_end(self, ends: Job) -> None:
+    def watch_end(self, ends: Job) -> Timer | None:
         """Call `ends` when the loop is about to end, if `spawn` does not do so."""
+        return None
 
     def awaits_others(self, keeper: Keeper[Any], wake: Job) -> bool:
         """Say whether tasks are left that may hold what `keeper` keeps; `wake` is called when that may have changed."""

@@ -151,14 +151,19 @@ class TrioLoop(Loop):
     def report(self, error: BaseException, where: str) -> None:
         report(error, where)
 
-    def watch_end(self, ends: Job) -> None:
+    def watch_end(self, ends: Job) -> Timer:
+        scope = trio.CancelScope()
+
         async def watch() -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                ends()
+            with scope:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    if not scope.cancel_called:
+                        ends()
 
         trio.lowlevel.spawn_system_task(watch)
+        return _Sleep(scope)
 
 
 def _nothing() -> None:
