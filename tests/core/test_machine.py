@@ -110,9 +110,10 @@ def test_every_order_of_events_among_tasks_keeps_every_rule(
     [(Config(overlap=True), 4, 1), (Config(lingers=True), 3, 2), (Config(lingers=True, checked=True), 1, 3)],
     ids=str,
 )
-def test_more_consumers_and_longer_lingers(config: Config, consumers: int, linger: int) -> None:
+@pytest.mark.parametrize("make", [World, TaskWorld])
+def test_more_consumers_and_longer_lingers(make: type[World], config: Config, consumers: int, linger: int) -> None:
     """Nor with four consumers, nor where more than one tick lies between the last one's leaving and the stop."""
-    walk = Walk(World(config, consumers=consumers, linger=linger))
+    walk = Walk(make(config, consumers=consumers, linger=linger))
     walk.all(4)
     for seed in range(15):
         walk.wander(Random(f"{config} {consumers} {linger} {seed}"), 60)
