@@ -1305,7 +1305,9 @@ class Forgetful(Room[Any]):
 class Generous(Capacity[Any]):
     """Does not count."""
 
-    def enter(self, slot: Slot[Any], generation: object, by: object, deadline: float | None) -> None:
+    def enter(
+        self, slot: Slot[Any], generation: object, by: object, deadline: float | None, parker: object = None
+    ) -> None:
         """Let everybody in."""
 
 

@@ -208,8 +208,8 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
     def _refuse_reentry(self, what: str, by: object) -> None:
         """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
         if self._machine.works(by):
-            current = self._machine.current
-            hook = "start, stop or check" + ("" if current is None else f" (generation {current.number})")
+            number = self.generation  # not the thing itself, which may keep this very error, and with it this frame
+            hook = "start, stop or check" + ("" if number is None else f" (generation {number})")
             raise ReentrantError(f"{what} of {self.name} inside its own {hook} would wait for itself")
 
     # Starting

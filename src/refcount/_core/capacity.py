@@ -47,14 +47,14 @@ class Capacity(Admission[G]):
         """Return a new slot, for one resource; raises as `exact_weight` does."""
         return Slot(self, self.exact_weight(weight))
 
-    def enter(self, slot: Slot[G], generation: G, by: int, deadline: float | None) -> None:
+    def enter(self, slot: Slot[G], generation: G, by: int, deadline: float | None, parker: Parker | None) -> None:
         """See `Slot.enter`."""
         if self.owned():
             raise ReentrantError(f"{slot.name} cannot start in a finalizer in the middle of a step of {self.family}")
         ticket = id(generation)
         if self._step(lambda: self.room.admit(slot, ticket)):
             return
-        parker = Parker()
+        parker = parker or Parker()
         place = Place(slot, ticket, callers_of(by), parker, for_ever=self._patient and deadline is None)
         try:
             self._wait(slot, place, parker, deadline)
@@ -89,7 +89,7 @@ class Slot(BaseSlot[G]):
 
     _capacity: Capacity[G]
 
-    def enter(self, generation: G, by: int, deadline: float | None) -> None:
+    def enter(self, generation: G, by: int, deadline: float | None, parker: Parker | None = None) -> None:
         """Return when `generation` is inside, so that it may start; at once if it is.
 
         Called outside every lock. What it has of the room, or its place in line if this raises, is taken away by
@@ -100,6 +100,7 @@ class Slot(BaseSlot[G]):
             generation: What is to start.
             by: The calling thread.
             deadline: When to give up, as `monotonic()` says it.
+            parker: What to sleep on; one is made if there is none.
 
         Raises:
             CapacityError: There is no room, and nobody is to wait.
@@ -107,4 +108,4 @@ class Slot(BaseSlot[G]):
             ClosedError: The family was closed, or the resource by force.
             ReentrantError: Only this very thread could make room.
         """
-        self._capacity.enter(self, generation, by, deadline)
+        self._capacity.enter(self, generation, by, deadline, parker)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from refcount._core.clock import Clock
     from refcount._core.keeper import Keeper
     from refcount._core.loop import Loop
-    from refcount._core.parking import Alone
+    from refcount._core.parking import Alone, Parker
 
 
 class State(enum.Enum):
@@ -120,8 +120,10 @@ class BaseSlot(Protocol):
 class Slot(BaseSlot, Protocol):
     """One that threads wait for."""
 
-    def enter(self, generation: Generation[object], by: int, deadline: float | None) -> None:
-        """Return when `generation` may start; harmless when repeated."""
+    def enter(
+        self, generation: Generation[object], by: int, deadline: float | None, parker: Parker | None = None
+    ) -> None:
+        """Return when `generation` may start, slept on `parker` if there is one; harmless when repeated."""
         ...
 
 

@@ -9,7 +9,7 @@ Whatever else may be the matter (nothing runs, the last one leaves, somebody obs
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from inspect import Signature
 from threading import get_ident
 from types import TracebackType
@@ -18,10 +18,11 @@ from weakref import ref
 
 from refcount._core.claim import ACQUIRED, DEBUG, FRESH, USED, Claim
 from refcount._core.clock import clocks
-from refcount._core.generation import Mark
+from refcount._core.generation import UP, Mark
 from refcount._core.parking import Parker, callers_of, deadline_after
 from refcount._core.registry import registry
 from refcount._errors import RefcountError
+from refcount._support.blocking import warn_of_blocking
 from refcount._support.naming import public
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Lease(Claim[T_co], Generic[T_co]):
 
         def __aenter__(self):
             raise TypeError(
-                f"{self!r} is entered by a plain `with`; where its start would block the event loop, write "
-                "`lease = await asyncio.to_thread(resource.acquire)`, and `with lease:`"
+                f"{self!r} is entered by a plain `with`; where that would block the event loop, write "
+                "`async with lease.aio() as value:`"
             )
 
         __aexit__ = None  # so that `isinstance` says no to `AbstractAsyncContextManager`
@@ -98,6 +99,8 @@ class Lease(Claim[T_co], Generic[T_co]):
                 use = self._use
                 self._use = USED
             if use is FRESH:
+                if DEBUG:
+                    self._warn_if_on_loop()
                 return self._resource._admit(self, None)
         except BaseException:
             self._resource._retract(self)
@@ -155,6 +158,8 @@ class Lease(Claim[T_co], Generic[T_co]):
         deadline = deadline_after(timeout)
         self._for_use()
         try:
+            if DEBUG:
+                self._warn_if_on_loop()
             self._resource._admit(self, deadline)
             self._use = ACQUIRED
             return self
@@ -164,6 +169,33 @@ class Lease(Claim[T_co], Generic[T_co]):
             finally:
                 self._use = FRESH  # not before: another thread may try it then
             raise
+
+    def aio(self) -> AbstractAsyncContextManager[T_co, None]:
+        """Return what holds this lease for a task: `async with camera(0).aio() as device:`, on asyncio and trio.
+
+        It keeps no event loop waiting: joining what runs, and leaving it while others stay, is done at once; whatever
+        may take longer, a start, a stop, waiting for others, in a worker thread. Hooks run in that thread, which is
+        another one each time, unless the resource has its `own_thread`; they see a copy of the task's context.
+
+        A task that is cancelled leaves at once. A start that runs for it alone goes on to its end, and is then undone,
+        in the same thread; errors of that are reported. A release is never lost: cancel scopes, of anyio or trio, wait
+        for the stop that it makes necessary; `Task.cancel` of asyncio ends the waiting, and the stop goes on.
+
+        Raises:
+            ImportError: anyio is not installed; the extra `async` brings it.
+
+        Example:
+            >>> import asyncio
+            >>> basket = SharedResource.of(list, stop=lambda value: print("stop"))
+            >>> async def main():
+            ...     lease = basket()
+            ...     async with lease.aio() as value:
+            ...         print(value, lease.valid)
+            >>> asyncio.run(main())
+            [] True
+            stop
+        """
+        return self._resource._bridge(self)
 
     def release(self) -> bool:
         """Give the lease back; the last one stops the resource, in this thread unless it lingers.
@@ -204,6 +236,12 @@ class Lease(Claim[T_co], Generic[T_co]):
         parker = self._parker
         if parker is not None:  # else it looks once more when it has made one
             parker.wake()
+
+    def _warn_if_on_loop(self) -> None:
+        """Tell whoever may wait for a start or a stop where an event loop does as well."""
+        current = self._machine.current
+        if current is None or current.phase is not UP or current.condemned:
+            warn_of_blocking(f"to start {self._resource.name}", "write `async with resource.aio()` in place of `with`")
 
     def _name(self) -> str:
         return self._resource.name

@@ -80,7 +80,7 @@ class Errand(Generic[R]):
     """Something that another thread is to run for this one.
 
     Attributes:
-        caller: The thread that waits for it; None once that waits no more.
+        caller: The thread, or the task, that waits for it; None once that waits no more.
     """
 
     _result: R
@@ -89,7 +89,7 @@ class Errand(Generic[R]):
     def __init__(self, function: Callable[[], R]) -> None:
         self._function = function
         self._over = Parker()
-        self.caller: int | None = get_ident()
+        self.caller: object = get_ident()
 
     def __call__(self) -> None:
         """Run it, in the thread that has got it."""
@@ -115,15 +115,15 @@ class Errand(Generic[R]):
             self._error = None  # it refers to this frame, and the frame to the errand
 
 
-_errands: dict[int, Errand[Any]] = {}
-"""What each thread runs just now for another one."""
+_errands: dict[object, Errand[Any]] = {}
+"""What each thread runs just now for another one, or for a task."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_errands.clear)
 
 
-def callers_of(by: int) -> list[int]:
-    """Return the thread `by`, the thread that waits for what it runs, and so on."""
-    line = [by]
+def callers_of(by: int) -> list[object]:
+    """Return the thread `by`, the thread or task that waits for what it runs, and so on."""
+    line: list[object] = [by]
     while (errand := _errands.get(line[-1])) is not None and (caller := errand.caller) is not None:
         line.append(caller)
     return line

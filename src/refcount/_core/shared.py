@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 from refcount._core.claim import ACQUIRED
@@ -183,6 +184,26 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Observed[T_co], Generic
         """
         return self().acquire(timeout)
 
+    def aio(self) -> AbstractAsyncContextManager[T_co, None]:
+        """Return what holds a new lease for a task: `async with resource.aio() as value:`.
+
+        It keeps no event loop waiting. `Lease.aio` says the rest.
+
+        Raises:
+            ImportError: anyio is not installed; the extra `async` brings it.
+
+        Example:
+            >>> import asyncio
+            >>> basket = SharedResource.of(list, stop=lambda value: print("stop"))
+            >>> async def main():
+            ...     async with basket.aio() as value:
+            ...         print(value)
+            >>> asyncio.run(main())
+            []
+            stop
+        """
+        return self._bridge(self())
+
     def try_acquire(self) -> Lease[T_co] | None:
         """Return a held lease if the resource is running (lingering counts), else None; start nothing, never wait.
 
@@ -273,6 +294,11 @@ class SharedResource(Controls[T_co], ThreadDriver[T_co], Observed[T_co], Generic
             raise
         finally:
             registry.anonymous.pop(lease, None)
+
+    def _bridge(self, lease: Lease[T_co]) -> AbstractAsyncContextManager[T_co, None]:
+        from refcount._core.bridge import Bridge  # with anyio, which only those need who come from a task
+
+        return Bridge(lease)
 
 
 def new_resource(lives: Callable[[], Life[T]], name: Name, options: Options[T]) -> SharedResource[T]:

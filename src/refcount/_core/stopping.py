@@ -76,11 +76,11 @@ class Stoppable(Resource[T_co], Generic[T_co]):
     def _refuse_reentry(self, what: str, by: int) -> None:
         """Raise `ReentrantError` inside a hook of this resource, where `what` would wait for itself."""
         if self._is_inside(callers_of(by)):
-            current = self._machine.current
-            hook = "start, stop or check" + ("" if current is None else f" (generation {current.number})")
+            number = self.generation  # not the thing itself, which may keep this very error, and with it this frame
+            hook = "start, stop or check" + ("" if number is None else f" (generation {number})")
             raise ReentrantError(f"{what} of {self.name} inside its own {hook} would wait for itself")
 
-    def _is_inside(self, line: list[int]) -> bool:
+    def _is_inside(self, line: list[object]) -> bool:
         """Return whether one of these threads is inside a hook of the resource, be it left alone with that."""
         machine = self._machine
         alone = (generation.alone for generation in machine.generations)

@@ -139,7 +139,7 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         assert generation is not None  # `START` is said only of one that was promised
         forks, machine = registry.forks, self._machine
         if self._slot is not None:
-            self._take_slot(self._slot, generation, by, deadline)
+            self._take_slot(self._slot, generation, by, deadline, lease._parker)
             if generation.phase is not STARTING:  # it was abandoned while it waited
                 return machine.started(lease, by)
         if registry.ending and sys.is_finalizing():
@@ -187,10 +187,12 @@ class ThreadDriver(Stoppable[T_co], Generic[T_co]):
         if self._anchored:
             registry.lives[life] = self if self._found_weakly else None
 
-    def _take_slot(self, slot: Slot, generation: Generation[T_co], by: int, deadline: float | None) -> None:
+    def _take_slot(
+        self, slot: Slot, generation: Generation[T_co], by: int, deadline: float | None, parker: Parker | None
+    ) -> None:
         registry.active[id(self)] = ref(self)  # it is not idle while it waits, as a fork has to know
         try:
-            slot.enter(generation, by, deadline)
+            slot.enter(generation, by, deadline, parker)
         finally:
             if generation.given_up or generation.phase is not STARTING:
                 slot.leave(generation)  # while it waited: it starts for those who wait, if for anybody, without a place
