@@ -18,8 +18,10 @@ _told: set[tuple[str, int]] = set()
 def loop_here() -> str | None:
     """Return whose event loop runs in this thread, asyncio's or trio's, if one does; imports neither."""
     trio = getattr(sys.modules.get("trio"), "lowlevel", None)
-    if trio is not None and trio.in_trio_task():
-        return "trio"
+    if trio is not None:
+        with contextlib.suppress(RuntimeError):  # older versions have nothing to ask first
+            trio.current_task()
+            return "trio"
     running = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
     return "asyncio" if running is not None and running() is not None else None
 
