@@ -12,7 +12,7 @@ and a keeper at one of these:
 
     start     runs the start, which is cancelled if the generation stops meanwhile
     up        sleeps until the generation is to be stopped
-    stop      runs the stop
+    stop      runs the stop, or is about to: what was ordered is run, even if the generation is forgotten meanwhile
 
 One who intervenes does so at once, or waits; the timer may find itself due, and look only later.
 """
@@ -60,9 +60,13 @@ class Keeper(Actor):
     def __repr__(self) -> str:
         return f"the keeper of {self.generation.number}"
 
-    def at(self, kind: str) -> None:
-        """It is at that now."""
-        self.frames = (Frame(kind, self.generation),)
+    def at(self, kind: str, *, owes: bool = False) -> None:
+        """It is at that now, and owes a stop after it."""
+        self.frames = (Frame(kind, self.generation, step="owes" if owes else ""),)
+
+    @property
+    def owes(self) -> bool:
+        return self.frames[-1].step == "owes"
 
 
 class Tasks(World):
@@ -107,6 +111,8 @@ class Tasks(World):
             self.finishes(owed)
         elif keeper.frames[-1].kind == "up":
             keeper.at("stop")
+        else:
+            keeper.at("start", owes=True)
 
     def finishes(self, generation: Gen) -> None:
         """The stop is over."""
@@ -290,19 +296,17 @@ class TaskWorld(Tasks):
         generation.value = generation.number
         self._launches(generation)
         self.tell()
-        if generation.phase is FORGOTTEN:
+        keeper = self.keepers[generation]
+        if generation.phase is FORGOTTEN and not keeper.owes:
             self.dismisses(generation)
         else:
-            self.keepers[generation].at("up" if generation.phase is UP else "stop")
+            keeper.at("up" if generation.phase is UP else "stop")
 
     def begins_in_vain(self, actor: Actor) -> None:
         """All have left before it has had its first turn."""
         generation = self.top(actor)
         self._launches(generation)
-        if generation.phase is FORGOTTEN:
-            self.dismisses(generation)
-        else:
-            self.finishes(generation)
+        self.finishes(generation)
 
     def _launches(self, generation: Gen) -> None:
         to_stop = self.machine.launched(generation)
@@ -445,4 +449,5 @@ class TaskWorld(Tasks):
 
     def fingerprint(self) -> Fingerprint:
         keepers = sorted(self.keepers.values(), key=lambda keeper: keeper.token)
-        return (*super().fingerprint(), *[(keeper.frames[-1].kind, keeper.generation.phase) for keeper in keepers])
+        places = [(keeper.frames[-1].kind, keeper.owes, keeper.generation.phase) for keeper in keepers]
+        return (*super().fingerprint(), *places)
