@@ -125,5 +125,5 @@ class WrongLoopError(RefcountError, RuntimeError):
         ...     async with camera():
         ...         await asyncio.to_thread(asyncio.run, other())
         >>> asyncio.run(main())  # doctest: +ELLIPSIS
-        camera is running in another event loop, and cannot be used in this one before it is idle; ...
+        camera is running in another event loop, and cannot be used here before it is idle; ...
     """

@@ -17,15 +17,17 @@ import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
+from time import sleep
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
-from refcount._core.generation import FORGOTTEN, STARTING, UP, Alarm, FiredAlarm, Generation, Hold
+from refcount._core.generation import FORGOTTEN, STARTING, UP, Alarm, FiredAlarm, Generation
 from refcount._core.loop import Loop
 from refcount._core.loops import here, here_or_none
 from refcount._core.machine import Machine
 from refcount._core.registry import registry
 from refcount._core.resource import Resource
+from refcount._core.watching import TaskAlarm, Watcher
 from refcount._errors import ReentrantError, RefcountError, WrongLoopError
 from refcount._support.reporting import logger, note
 
@@ -35,82 +37,43 @@ if TYPE_CHECKING:
     from refcount._core.async_shared import AsyncSharedResource
     from refcount._core.generation import AsyncSlot
     from refcount._core.keeper import Keeper
-    from refcount._core.loop import CancelScope, Timer
+    from refcount._core.loop import CancelScope
 
 T_co = TypeVar("T_co", covariant=True)
 
 
-class _TaskAlarm:
-    """A timer of the event loop that looks whether a linger is over."""
+class _Nowhere(Loop):
+    """Stands for the event loop of a thread that is in none."""
 
-    __slots__ = ("_look", "fired", "timer")
+    @property
+    def closed(self) -> bool:
+        return False
 
-    def __init__(self, look: Callable[[], object]) -> None:
-        self._look = look
-        self.fired = False
-        self.timer: Timer | None = None
-
-    def ring(self) -> None:
-        self.fired = True
-        self.timer = None  # which refers to this
-        self._look()
-
-    def cancel(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-        self._look = _look_at_nothing  # it has had the generation, and that has this
+    def current_task(self) -> object:
+        return None
 
 
-def _look_at_nothing() -> None:
-    pass
+NOWHERE = _Nowhere()
 
 
 class Visit:
     """The time in which a task uses a resource, and no other loop can have it; a context manager that gives the task.
 
-    Where the resource is idle, and no event loop runs here, there is nothing to be kept from anybody: it gives None.
+    Where no event loop runs, nobody but this thread can have it meanwhile, and it must be idle.
     """
 
     __slots__ = ("_driver", "_loop")
 
     def __init__(self, driver: AsyncStoppable[Any]) -> None:
         self._driver = driver
-        self._loop: Loop | None = None
+        self._loop = here_or_none() or NOWHERE
 
     def __enter__(self) -> object:
-        driver = self._driver
-        loop = here_or_none()
-        if loop is None:
-            if driver._seen().idle:
-                return None
-            loop = here()
-        driver._arrive(loop)
-        self._loop = loop
-        return loop.current_task()
+        self._driver._arrive(self._loop)
+        return self._loop.current_task()
 
     def __exit__(self, *_: object) -> None:
-        if self._loop is not None:
-            self._driver._depart(self._loop)
-
-
-class Watcher(Hold[T_co]):
-    """A task that wants to see something become true of a resource, and no lease."""
-
-    __slots__ = ("sleeper",)
-
-    def __init__(self, loop: Loop) -> None:
-        super().__init__()
-        self.sleeper = loop.sleeper()
-
-    def _wake(self) -> None:
-        self.sleeper.wake()
-
-    async def watch(self, reached: Callable[[], bool], deadline: float | None) -> bool:
-        """Sleep until `reached()`, and say whether that came before `deadline`."""
-        while not reached():
-            if not await self.sleeper.sleep(deadline):
-                return reached()
-        return True
+        self._driver._depart(self._loop)
 
 
 class AsyncStoppable(Resource[T_co], Generic[T_co]):
@@ -154,15 +117,21 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
         """
         if self._forks != registry.forks:
             self._reset_after_fork()
+        while (home := self._settle(loop)) is not loop:
+            if home is NOWHERE:
+                sleep(0)  # another thread is about to depart
+            else:
+                self._leave_behind(home)
+
+    def _settle(self, loop: Loop) -> Loop | None:
+        """Let the resource be used in `loop` if that may be; return where it is used."""
         machine = self._machine
         with machine.lock:
             if not self._visitors and machine.current is None and not machine.detached:
                 self._home = loop
             home = self._home
             self._visitors += home is loop
-        if home is not loop:
-            self._leave_behind(home)
-            self._arrive(loop)
+        return home
 
     def _depart(self, loop: Loop) -> None:
         with self._machine.lock:
@@ -176,18 +145,23 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
         """
         if home is None or not home.closed:
             raise WrongLoopError(
-                f"{self.name} is {self._machine.state.value} in another event loop, and cannot be used in this one "
+                f"{self.name} is {self._machine.state.value} in another event loop, and cannot be used here "
                 "before it is idle; with per_loop=True, each loop has its own"
             )
-        self._visitors = 0
-        for generation in self._machine.generations:
-            if self._abandon(generation):
+        machine = self._machine
+        for generation in machine.generations:
+            if generation.home is home and self._abandon(generation):  # else another loop was faster
                 warnings.warn(
                     f"{self.name}, generation {generation.number}, was abandoned: its event loop was closed while it "
                     "was up, so that nothing can stop it any more",
                     ResourceWarning,
                     stacklevel=5,
                 )
+        with machine.lock:
+            if self._home is home:
+                self._visitors = 0
+                machine.sleepers.clear()
+                machine.working.clear()
 
     def _reset_after_fork(self) -> None:
         """Begin anew in a forked child; what runs for the parent must never be left here."""
@@ -290,7 +264,7 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
         look = partial(self._expire, generation)
         if clock is not None:
             return clock.at(due, lambda: look() if loop.runs_here else loop.call_soon(look))
-        alarm = _TaskAlarm(look)
+        alarm = TaskAlarm(look)
         if due < math.inf:
             alarm.timer = loop.call_later(due - loop.now(), alarm.ring)
         return alarm
