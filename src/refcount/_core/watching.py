@@ -1,4 +1,4 @@
-"""`Watcher`: a task that waits for a change of a resource; `TaskAlarm`: the timer of an event loop that ends a linger."""
+"""`Watcher`: a task that waits for a change of a resource; `TaskAlarm`: a timer of its loop that ends a linger."""
 # pyright: reportPrivateUsage=false
 # What a hold has of its own is private because users have leases, which are holds, in their hands.
 
