@@ -31,13 +31,16 @@ if TYPE_CHECKING:
 
     from refcount._core.async_lease import AsyncLease
     from refcount._core.async_shared import AsyncSharedResource
+    from refcount._faces.async_resource_function import AsyncResourceFunction
     from refcount._faces.functions import refcounted_resource
-    from refcount._faces.methods import ResourceMethod, refcounted_method
+    from refcount._faces.methods import AsyncResourceMethod, ResourceMethod, refcounted_method
     from refcount._faces.resource_function import ResourceFunction
 
 __all__ = [
     "USECOUNT_MAX",
     "AsyncLease",
+    "AsyncResourceFunction",
+    "AsyncResourceMethod",
     "AsyncSharedResource",
     "CapacityError",
     "ClosedError",
@@ -72,6 +75,8 @@ __all__ = [
 # These stand on wrapt, whose import takes asyncio with it, or on asyncio and anyio: imported when one is first used.
 _LATE = {
     "AsyncLease": "_core.async_lease",
+    "AsyncResourceFunction": "_faces.async_resource_function",
+    "AsyncResourceMethod": "_faces.methods",
     "AsyncSharedResource": "_core.async_shared",
     "ResourceFunction": "_faces.resource_function",
     "ResourceMethod": "_faces.methods",

@@ -1,6 +1,7 @@
 """Families: one shared resource for each key, and the capacity that bounds how many are up at once."""
 
 import gc
+import inspect
 import math
 import random
 import threading
@@ -183,7 +184,8 @@ def is_empty(cameras: Cameras | Family[Thing]) -> bool:
 
 def family_of(resource: ResourceFunction[..., Thing]) -> Family[Thing]:
     """Return the family of a decorated function."""
-    family: Family[Thing] = vars(type(resource))["_self_calls"].__get__(resource)
+    slot = inspect.getattr_static(type(resource), "_self_calls")
+    family: Family[Thing] = slot.__get__(resource)
     return family
 
 

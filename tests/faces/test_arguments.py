@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from refcount import refcounted_attribute, refcounted_method, refcounted_resource
 from refcount._faces.arguments import Arguments
-from refcount._faces.decorators import Terms, signature_of
+from refcount._faces.sources import signature_of
+from refcount._faces.terms import Terms
 from refcount._support.naming import LENGTH, short
 
 

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Container, Generator, Iterable, Iterator, Sized
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Container, Generator, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pytest
@@ -751,23 +751,9 @@ async def coroutine() -> int:
     return 3
 
 
-async def async_generator() -> AsyncGenerator[int]:
-    """Is no resource yet."""
-    yield 3
-
-
-@asynccontextmanager
-async def unannotated_manager() -> AsyncGenerator[int]:
-    """Is no resource yet, and will not say what it gives."""
-    yield 3
-
-
-unannotated_manager.__annotations__.clear()
-
-
-def async_annotated() -> AsyncGenerator[int]:
-    """Says that it is asynchronous."""
-    return async_generator()
+def awaitable() -> Awaitable[int]:
+    """Says that it is to be awaited."""
+    return coroutine()
 
 
 class Unfit:
@@ -777,7 +763,7 @@ class Unfit:
 NEEDS = (
     "@refcounted_resource needs a generator function, or one whose annotation says that it returns a context manager"
 )
-NOT_YET = "@refcounted_resource cannot share asynchronous functions yet"
+YIELDS = "@refcounted_resource needs an asynchronous generator function, which yields what is shared"
 
 UNFIT: list[tuple[Any, str]] = [
     (3, "must be callable, not 3"),
@@ -787,11 +773,8 @@ UNFIT: list[tuple[Any, str]] = [
     (unannotated, rf"{NEEDS}; `unannotated` is neither"),
     (says_object, rf"{NEEDS}; `says_object` is neither"),
     (functools.partial(no_yield, 3), rf"{NEEDS}; `no_yield` is neither"),
-    (coroutine, rf"{NOT_YET}: `coroutine` is one"),
-    (async_generator, rf"{NOT_YET}: `async_generator` is one"),
-    (async_annotated, rf"{NOT_YET}: `async_annotated` is one"),
-    (asynccontextmanager(async_generator), rf"{NOT_YET}: `async_generator` is one"),
-    (unannotated_manager, rf"{NOT_YET}: `unannotated_manager` is one"),
+    (coroutine, rf"{YIELDS}: `coroutine` has no yield, and is awaited"),
+    (awaitable, rf"{YIELDS}: `awaitable` has no yield, and is awaited"),
     (staticmethod(anything), "@staticmethod must stand above @refcounted_resource, not below it: `anything`"),
     (classmethod(anything), "@classmethod must stand above @refcounted_resource, not below it: `anything`"),
     (camera, "needs a function that is not shared already; `camera` is"),

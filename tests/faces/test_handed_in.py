@@ -147,7 +147,7 @@ async def later(*args: object) -> Any:
     """Be awaited."""
 
 
-@pytest.mark.parametrize("what", ["key", "weight", "name", "check"])
+@pytest.mark.parametrize("what", ["key", "weight", "name"])
 @pytest.mark.parametrize("decorator", [share, share_method])
 def test_asynchronous_functions_are_refused(what: str, decorator: Any) -> None:
     """Nobody would wait for them."""

@@ -317,8 +317,21 @@ def test_members_as_autodoc_lists_them() -> None:
     assert {found[name].__module__ for name in routines} == {__name__}
 
 
-OPTIONS = {"ClassOptions", "FunctionOptions", "LaterOptions"}
-"""What says for checkers which options there are."""
+KEYED, THREADS, TASKS = (
+    {"key", "capacity", "weight", "when_full"},
+    {"own_thread"},
+    {"stop_timeout", "on_failure", "per_loop"},
+)
+OPTIONS = {
+    "ClassOptions": KEYED | TASKS,
+    "AsyncClassOptions": KEYED | THREADS,
+    "FunctionOptions": TASKS,
+    "AsyncFunctionOptions": THREADS,
+    "LaterOptions": THREADS | TASKS,
+    "LaterThreadOptions": TASKS,
+    "LaterTaskOptions": THREADS,
+}
+"""What says for checkers which options there are, and what has no place there."""
 
 
 def option_types() -> dict[str, set[str]]:
@@ -336,12 +349,11 @@ def option_types() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("decorator", [refcounted_resource, refcounted_method])
 def test_options_are_those_that_checkers_know(decorator: Callable[..., object]) -> None:
-    """A decorator shows all of them, with their defaults; of a class, those that make keys are missing."""
+    """A decorator shows all of them, with their defaults."""
     parameters = [*inspect.signature(decorator).parameters]
     assert parameters.pop(0) == "source"
     for name, options in option_types().items():
-        missing = {"key", "capacity", "weight", "when_full"} if name == "ClassOptions" else set[str]()
-        assert options == {*parameters} - missing, name
+        assert options == {*parameters} - OPTIONS[name], name
     shown_options = shown(decorator)
     for option in parameters:
         assert f"{option}: " in shown_options

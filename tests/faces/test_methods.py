@@ -598,7 +598,7 @@ UNFIT: list[tuple[Any, str]] = [
     (3, "@refcounted_method decorates must be callable, not 3"),
     (without_instance, "needs a method, which takes its instance first; `without_instance` does not"),
     (only_keywords, "needs a method, which takes its instance first; `only_keywords` does not"),
-    (asynchronous, "@refcounted_method cannot share asynchronous functions yet: `asynchronous` is one"),
+    (asynchronous, "@refcounted_method needs an asynchronous generator function, .*`asynchronous` has no yield"),
     (decorated, "@refcounted_method needs a function that is not shared already; `decorated` is"),
     (Producer.feed, "needs a function that is not shared already; `Producer.feed` is"),
     (Producer, "@refcounted_method needs a function; `Producer` is a class"),

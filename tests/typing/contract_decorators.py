@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Generator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, assert_type
 
 from refcount import Lease, ResourceFunction, ResourceMethod, SharedResource, refcounted_method, refcounted_resource
@@ -287,11 +287,6 @@ async def coroutine(url: str) -> Conn:
     return Conn()
 
 
-async def asynchronous(url: str) -> AsyncGenerator[Conn]:
-    """Yield later."""
-    yield Conn()
-
-
 class Unfit:
     """Cannot be entered."""
 
@@ -336,9 +331,7 @@ def refused_sources() -> None:
     """What cannot be shared."""
     refcounted_resource(forgot_to_yield)  # type: ignore[arg-type]  # it does not yield
     refcounted_resource()(forgot_to_yield)  # type: ignore[arg-type]  # it does not yield
-    refcounted_resource(coroutine)  # type: ignore[arg-type]  # it is asynchronous
-    refcounted_resource(asynchronous)  # type: ignore[arg-type]  # it is asynchronous
-    refcounted_resource(asynccontextmanager(asynchronous))  # type: ignore[arg-type]  # it is asynchronous
+    refcounted_resource(coroutine)  # type: ignore[arg-type]  # it is awaited
     refcounted_resource(opens("x"))  # type: ignore[call-overload]  # a generator, not the function
     refcounted_resource(3)  # type: ignore[call-overload]  # not callable
     refcounted_resource(Unfit)  # type: ignore[type-var]  # it cannot be entered
@@ -638,7 +631,7 @@ def refused_as_methods() -> None:
     """What is no method."""
     refcounted_method(function_without_instance)  # type: ignore[arg-type]  # it takes no instance
     refcounted_method(forgot_to_yield)  # type: ignore[arg-type]  # it does not yield
-    refcounted_method(coroutine)  # type: ignore[arg-type]  # it is asynchronous
+    refcounted_method(coroutine)  # type: ignore[arg-type]  # it is awaited
     refcounted_method(3)  # type: ignore[call-overload]  # not callable
 
 

@@ -103,13 +103,3 @@ class NoExit:  # type: ignore[type-var]
 
     def __enter__(self) -> int:
         return 1
-
-
-@refcounted_resource  # pyright: ignore[reportArgumentType, reportCallIssue, reportUntypedClassDecorator]
-class ForTasks:  # type: ignore[type-var]
-    """Has the asynchronous pair only."""
-
-    async def __aenter__(self) -> int:
-        return 1
-
-    async def __aexit__(self, *exc: object) -> None: ...

@@ -6,7 +6,7 @@ functions that are decorated, and ty loses the type of a `functools.partial` tha
 """
 
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
@@ -144,9 +144,9 @@ def forgot_to_yield(url: str) -> Conn:
     return Conn()
 
 
-async def asynchronous(url: str) -> AsyncGenerator[Conn]:
-    """Yield later."""
-    yield Conn()
+async def asynchronous(url: str) -> Conn:
+    """Return later."""
+    return Conn()
 
 
 def refused_functions() -> None:

@@ -18,8 +18,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from refcount._core.openers import OVER, check_modes
-from refcount._support.checks import check_flag, check_function
+from refcount._support.checks import check_flag, check_function, check_modes
 from refcount._support.naming import Name, short, text_of
 from refcount._support.numbers import check_seconds
 from refcount._support.reporting import report
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
     from types import CodeType
 
 T = TypeVar("T")
+
+OVER = object()
+"""What `anext` returns of a life that has run to its end."""
 
 AsyncOpener = Callable[[], AbstractAsyncContextManager[T]]
 AsyncLife = AsyncGenerator[T, None]

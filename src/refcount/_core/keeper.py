@@ -131,13 +131,14 @@ class Keeper(Generic[T]):
         """
         self.expect()
         try:
-            await self._end_of_task()
+            await self.ended()
         except BaseException:
             self.forgo()
             raise
         self.settle()
 
-    async def _end_of_task(self) -> None:
+    async def ended(self) -> None:
+        """Return when it is over or given up, whatever came of it; level cancellation waits until then."""
         sleeper = self._loop.sleeper()
         self.then.append(sleeper.wake)
         with CancelScope(shield=True):

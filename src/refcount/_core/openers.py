@@ -17,7 +17,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeAlias, TypeVar, cast
 
 from refcount._core.clock import clocks
-from refcount._support.checks import check_flag, check_function
+from refcount._support.checks import check_flag, check_function, check_modes
 from refcount._support.naming import Name, short, text_of
 from refcount._support.numbers import check_amount, check_integer, check_seconds
 from refcount._support.reporting import report
@@ -239,16 +239,6 @@ class Options(Generic[T]):
         for what, value in (("overlap", self.overlap), ("exclusive", self.exclusive), ("own_thread", self.own_thread)):
             check_flag(what, value)
         check_modes(overlap=self.overlap, exclusive=self.exclusive, at_exit=self.at_exit)
-
-
-def check_modes(*, overlap: bool, exclusive: bool, at_exit: str) -> None:
-    """Raise `ValueError` if one of these options has no meaning, or contradicts another."""
-    if exclusive and overlap:
-        raise ValueError(
-            "exclusive and overlap contradict each other: a newcomer waits for older generations, or it does not"
-        )
-    if at_exit not in ("stop", "leave"):
-        raise ValueError(f"at_exit must be 'stop' or 'leave', not {short(at_exit)}")
 
 
 @dataclass(frozen=True, slots=True)

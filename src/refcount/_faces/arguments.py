@@ -11,7 +11,7 @@ from refcount._support.naming import cut, name_of, named, short, text_of
 from refcount._support.reporting import note
 
 if TYPE_CHECKING:
-    from refcount._faces.decorators import Terms
+    from refcount._faces.terms import Terms
 
 R = TypeVar("R")
 

@@ -1,52 +1,47 @@
-"""`refcounted_resource`: functions whose calls give leases, one resource for each distinct set of arguments.
-
-`Calls` are the resources that calls lead to, a `Call` is what opens one of them.
-"""
+"""`refcounted_resource`: functions whose calls give leases, one resource for each distinct set of arguments."""
 # A class is a callable as well, so that mypy sees two overloads overlap where one is made for classes.
 # mypy: disable-error-code="overload-overlap"
-# pyright: reportPrivateUsage=false
-# Whether a resource is closed is looked at where it is stored: on the way to a lease, a property would be felt.
 
 from __future__ import annotations
 
 import inspect
-import warnings
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from types import GeneratorType, MethodType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
-from weakref import WeakSet
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
-from refcount._core.claim import DEBUG
-from refcount._core.family import Family, Member
-from refcount._core.lease import Lease
-from refcount._core.openers import life_of
-from refcount._faces.arguments import Args, Arguments, Kwargs
-from refcount._faces.decorators import (
-    Source,
-    SupportsEnter,
-    Terms,
-    check_source,
-    refuse_method,
-    signature_of,
-    takes_terms,
-    terms_of,
-)
+from refcount._faces.arguments import Arguments
+from refcount._faces.async_resource_function import AsyncResourceFunction
+from refcount._faces.decorators import SupportsAsyncEnter, SupportsEnter
 from refcount._faces.resource_function import ResourceFunction
+from refcount._faces.sources import check_source, refuse_method, signature_of
+from refcount._faces.terms import Terms, takes_terms, terms_of
+from refcount._faces.thread_calls import ThreadCalls, thread_calls_of
 from refcount._support.naming import name_of, public
-from refcount._support.reporting import raise_all
-from refcount._support.weak import NOBODY, WeakValue
 from refcount._support.wrapping import Wrapping
 
 if TYPE_CHECKING:
-    from refcount._core.openers import Life
-    from refcount._faces.decorators import Checked_co, ClassOptions, Decorator, FunctionOptions, LaterOptions
+    from refcount._faces.async_calls import AsyncCalls
+    from refcount._faces.decorators import (
+        AsyncClassOptions,
+        AsyncFunctionOptions,
+        Checked_co,
+        ClassOptions,
+        Decorator,
+        Either,
+        FunctionOptions,
+        LaterOptions,
+        LaterTaskOptions,
+        LaterThreadOptions,
+        Tasks,
+        Threads,
+    )
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+A = TypeVar("A", bound=SupportsAsyncEnter[Any])
 C = TypeVar("C", bound=SupportsEnter[Any])  # with `object`, pyright would see two overloads overlap
 
 # Elsewhere `Any` is what the overloads say exactly, and the one implementation of all of them cannot.
@@ -54,175 +49,19 @@ C = TypeVar("C", bound=SupportsEnter[Any])  # with `object`, pyright would see t
 WHAT = "@refcounted_resource"
 
 
-class Calls(Family[T]):
-    """The resources that the calls of one function lead to, or those of the method of one instance.
-
-    Args:
-        source: The function, or the method, which is not bound.
-        arguments: Make the keys.
-        terms: What the resources have in common, and how many of them may be up at once.
-        keep: Whether the resource stays once it is made, with its observers and the numbers of its generations.
-
-    Attributes:
-        terms: As they were given.
-        recall: Called as `recall(args, NOBODY)`, returns a reference to the resource of a call whose arguments all come
-            by position, if it has one and the arguments as they are tell which. It is C code and takes no lock.
-    """
-
-    __slots__ = ("_arguments", "_keep", "_kept", "_source", "recall", "terms")
-
-    recall: Callable[[Hashable, WeakValue[Any]], WeakValue[Member[T]]]
-
-    def __init__(self, source: Source[T], arguments: Arguments, terms: Terms[T], *, keep: bool = False) -> None:
-        super().__init__(arguments.name, terms, terms.limits)
-        self.recall = (self.members if arguments.are_keys else _NOTHING).get
-        self.terms: Terms[T] = terms
-        self._source = source
-        self._arguments = arguments
-        self._keep = keep
-        self._kept: Member[T] | None = None
-
-    def lease(self, /, *args: object, **kwargs: object) -> Lease[T]:
-        """Return a new lease, not held yet, of the resource of a call; what a function is when it is called."""
-        member = None
-        if not kwargs:
-            try:
-                member = self.recall(args, NOBODY)()
-            except TypeError:  # which argument has no hash, `resource` tells
-                member = None
-        if member is None or member._machine.closed:
-            member = self.resource(args, kwargs)
-        return member._new_lease(member)
-
-    def resource(self, args: Args, kwargs: Kwargs, instance: object = None) -> Member[T]:
-        """Return the resource of a call, which is made if there is none; of a method, it is called on `instance`.
-
-        `ResourceFunction.resource` says what it raises.
-        """
-        arguments = self._arguments
-        key = arguments.key(args, kwargs)
-        try:
-            place = self.members.get(key)
-        except TypeError:
-            arguments.refuse_unhashable(args, kwargs)
-            raise
-        member = None if place is None else place.find()
-        if member is None:
-            source: Source[T] = self._source if instance is None else MethodType(self._source, instance)
-            call = Call(source, arguments, args, kwargs, key)
-            weight = arguments.weight(args, kwargs) if arguments.weighs else 1
-            member = self.make(key, call, call.__str__, anchored=instance is None, weight=weight)
-            if self._keep:
-                self._kept = member
-        return member
-
-    # All of them at once
-
-    @property
-    def usecount(self) -> int:
-        """How many leases are held."""
-        return sum(member.usecount for member in self.resources())
-
-    def flush(self) -> bool:
-        """Stop those that linger; say whether there were any."""
-        return any(self._all(lambda member: member.flush(), "flushing"))
-
-    def invalidate(self) -> None:
-        """Detach what runs of each of them."""
-        self._all(lambda member: member.invalidate(), "invalidating")
-
-    def abandon(self) -> None:
-        """Forget what runs of each of them."""
-        self._all(lambda member: member.abandon(), "abandoning")
-
-    def _all(self, act: Callable[[Member[T]], R], doing: str) -> list[R]:
-        results, errors = self._each(self.resources(), act)
-        raise_all(errors, f"{doing} {self.name}")
-        return results
-
-
-_NOTHING: dict[Hashable, WeakValue[Any]] = {}
-
-
-class WatchedCalls(Calls[T]):
-    """The same in debug mode, where different arguments have one key: tells once of each key that was misunderstood."""
-
-    __slots__ = ("_told",)
-
-    def __init__(self, source: Source[T], arguments: Arguments, terms: Terms[T], *, keep: bool = False) -> None:
-        super().__init__(source, arguments, terms, keep=keep)
-        self._told: WeakSet[Member[T]] = WeakSet()
-
-    def resource(self, args: Args, kwargs: Kwargs, instance: object = None) -> Member[T]:
-        """Return the resource of a call, as `Calls` does, and warn if it was made for other arguments."""
-        member = super().resource(args, kwargs, instance)
-        first = cast("Call[T]", member._lives)
-        differing = [] if member in self._told else first.differing(args, kwargs)
-        if differing:
-            self._told.add(member)
-            asked = self._arguments
-            text = (
-                f"{asked.spelled(args, kwargs)} shares the resource of {first.spelled()}"
-                if asked.open
-                else f"{member.name} is asked for with another {' and '.join(differing)} than it was made with"
-            )
-            warnings.warn(f"{text}, since their keys are equal", RuntimeWarning, stacklevel=3)
-        return member
-
-
-def calls_of(arguments: Arguments, terms: Terms[Any]) -> type[Calls[Any]]:
-    """Return the kind of `Calls` to make."""
-    return WatchedCalls if DEBUG and terms.key is not None and not arguments.none else Calls
-
-
-class Call(Generic[T]):
-    """One call: the opener of the resource that it is for, and what that is called."""
-
-    __slots__ = ("_args", "_arguments", "_key", "_kwargs", "_source")
-
-    def __init__(self, source: Source[T], arguments: Arguments, args: Args, kwargs: Kwargs, key: Hashable) -> None:
-        self._source = source
-        self._arguments = arguments
-        self._args = args
-        self._kwargs = kwargs
-        self._key = key
-
-    def __call__(self) -> Life[T]:
-        """Make the call, and return the life that it begins."""
-        opened: object = self._source(*self._args, **self._kwargs)  # whatever the annotations say
-        kind = type(opened)
-        if kind is GeneratorType:
-            return cast("Life[T]", opened)
-        if hasattr(kind, "__exit__") or not isinstance(opened, Iterator):
-            return life_of(opened, self.__str__)  # or it is something else, which is refused there
-        return cast("Life[T]", (value for value in opened))  # only generators can tell where they stand
-
-    def __str__(self) -> str:
-        return self._arguments.called(self._args, self._kwargs, self._key)
-
-    def spelled(self) -> str:
-        """Return the call as it is written."""
-        return self._arguments.spelled(self._args, self._kwargs)
-
-    def differing(self, args: Args, kwargs: Kwargs) -> list[str]:
-        """Return which of these arguments are others, as far as that can be told: not of data frames."""
-        names: list[str] = []
-        others = self._arguments.all_values(args, kwargs)
-        for name, mine in self._arguments.all_values(self._args, self._kwargs).items():
-            with suppress(Exception):  # what cannot be compared is not told of
-                if mine is not others[name] and bool(mine != others[name]):
-                    names.append(name)
-        return names
-
-
-class SharedFunction(Wrapping[P], ResourceFunction[P, T_co]):
-    """The kind that `refcounted_resource` makes: it looks like the function itself."""
+class _Shared(Wrapping[P], Generic[P]):
+    """What functions have in common whose calls give leases: they look like what they are made of."""
 
     # A `__call__` in a slot leads past wrapt, whose way to what a proxy has of its own is longer than all the rest.
 
     __slots__ = ("__call__", "_self_calls")
 
-    def __init__(self, function: Source[T_co], calls: Calls[T_co]) -> None:
+    if TYPE_CHECKING:
+        _self_calls: Any  # of threads, or of tasks
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+
+    def __init__(self, function: Callable[..., Any], calls: ThreadCalls[Any] | AsyncCalls[Any]) -> None:
         super().__init__(function)
         self._self_calls = calls
         if not TYPE_CHECKING:
@@ -240,8 +79,22 @@ class SharedFunction(Wrapping[P], ResourceFunction[P, T_co]):
         return partial(refcounted_resource, **self._self_calls.terms.given())
 
 
+class SharedFunction(_Shared[P], ResourceFunction[P, T_co], Generic[P, T_co]):
+    """The kind that `refcounted_resource` makes of functions for threads."""
+
+    __slots__ = ()
+
+
+class AsyncSharedFunction(_Shared[P], AsyncResourceFunction[P, T_co], Generic[P, T_co]):
+    """The kind that `refcounted_resource` makes of functions for tasks."""
+
+    __slots__ = ()
+
+
 @overload
 def refcounted_resource(source: type[C], /, **options: Unpack[ClassOptions]) -> type[C]: ...
+@overload
+def refcounted_resource(source: type[A], /, **options: Unpack[AsyncClassOptions]) -> type[A]: ...
 @overload
 def refcounted_resource(
     source: Callable[P, SupportsEnter[T]], /, **options: Unpack[FunctionOptions[T]]
@@ -252,12 +105,28 @@ def refcounted_resource(
 ) -> ResourceFunction[P, T]: ...
 @overload
 def refcounted_resource(
+    source: Callable[P, SupportsAsyncEnter[T]], /, **options: Unpack[AsyncFunctionOptions[T]]
+) -> AsyncResourceFunction[P, T]: ...
+@overload
+def refcounted_resource(
+    source: Callable[P, AsyncIterator[T]], /, **options: Unpack[AsyncFunctionOptions[T]]
+) -> AsyncResourceFunction[P, T]: ...
+@overload
+def refcounted_resource(
     source: None = None, /, **options: Unpack[LaterOptions[Checked_co]]
-) -> Decorator[Checked_co]: ...
+) -> Decorator[Checked_co, Either]: ...
+@overload
+def refcounted_resource(
+    source: None = None, /, **options: Unpack[LaterThreadOptions[Checked_co]]
+) -> Decorator[Checked_co, Threads]: ...
+@overload
+def refcounted_resource(
+    source: None = None, /, **options: Unpack[LaterTaskOptions[Checked_co]]
+) -> Decorator[Checked_co, Tasks]: ...
 @public
 @takes_terms
 def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: Any) -> object:
-    """Share what a generator function yields, or what the instances of a class are.
+    """Share what a generator function yields, or what the instances of a class are, among threads or tasks.
 
     Of a function, each call gives a lease instead of running it. The first lease for some arguments runs the function
     up to its `yield`, everyone meanwhile shares the value that it yielded, and after the last lease it runs on to its
@@ -269,7 +138,11 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
     is called with the arguments as they were spelled first.
 
     A function that `contextmanager` has wrapped, or whose annotation says that it returns a context manager, may be
-    decorated as well, but nothing asynchronous. For methods there is `refcounted_method`.
+    decorated as well. For methods there is `refcounted_method`.
+
+    Of an asynchronous generator function, or one for `async with`, the leases are for tasks, on asyncio and trio:
+    `async with camera(0) as device:`. Nobody can see what an unannotated function or a lambda returns: it is taken for
+    one of threads. What could be entered both ways is shared by threads.
 
     A class stays the class, and the with-statement of each of its instances becomes shared: the first entry runs its
     own `__enter__`, the last exit its own `__exit__`. That always gets (None, None, None), whatever a with-body raised,
@@ -286,11 +159,17 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
         source: What is decorated; left out, a decorator with the options that were given is returned.
         **options: The following.
         linger: How many seconds a resource stays up after its last lease, as in `SharedResource`.
-        check: Asked before a value that is up is handed to a newcomer, as in `SharedResource`.
+        check: Asked before a value that is up is handed to a newcomer, as in `SharedResource`. Of what tasks share, it
+            may be a coroutine function.
         overlap: Start anew at once while the old generation still stops, as in `SharedResource`.
         exclusive: Never have two generations of one resource at once, as in `SharedResource`.
-        own_thread: Run start and stop of each generation in a thread of its own, as in `SharedResource`.
-        at_exit: Whether what is up when the process ends is stopped, "stop", or left, "leave".
+        own_thread: Run start and stop of each generation in a thread of its own, as in `SharedResource`. Not for tasks,
+            where they run in a task of their own.
+        at_exit: Whether what is up when the process, or the event loop, ends is stopped, "stop", or left, "leave".
+        stop_timeout: For tasks only: how many seconds a stop may take, as in `AsyncSharedResource`.
+        on_failure: For tasks only: what becomes of the holders when something fails inside of what is up, as in
+            `AsyncSharedResource`.
+        per_loop: For tasks only: have resources, and a capacity, for each event loop, as in `AsyncSharedResource`.
         name: Names the resources: a text, which the arguments follow, as in `name(0)`; or a function of the arguments
             that returns the whole name. Only a function keeps out what must not stand in a log. It is asked when
             somebody wants to know; if it fails, the function's name is used. By default the function's name, with the
@@ -310,6 +189,7 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
     Raises:
         TypeError: It cannot be shared, or an option has the wrong type, or can never take the arguments.
         ValueError: An option has no meaning, or no effect.
+        ImportError: It is for tasks, and anyio is not installed; the extra `async` brings it.
 
     Example:
         >>> from collections.abc import Generator
@@ -344,15 +224,23 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
         if inspect.isclass(source):
             terms.refuse_for_class(f"{WHAT} on {name_of(source)}")
             return _shared_class(source, terms)
-        check_source(WHAT, source)
-        name = terms.name if isinstance(terms.name, str) else name_of(source)
-        arguments = Arguments(name, signature_of(source), terms)
-        return SharedFunction(source, calls_of(arguments, terms)(source, arguments, terms, keep=arguments.none))
+        return _shared_function(source, terms, for_tasks=check_source(WHAT, source))
 
     return decorate if source is None else decorate(source)
+
+
+def _shared_function(source: Callable[..., Any], terms: Terms[Any], *, for_tasks: bool) -> object:
+    arguments = Arguments(terms.name_of(source), signature_of(source), terms)
+    kind: type[_Shared[...]] = SharedFunction
+    make: Callable[..., Any] = thread_calls_of
+    if for_tasks:
+        from refcount._faces.async_calls import async_calls_of  # not before it is needed: it stands on anyio
+
+        kind, make = AsyncSharedFunction, async_calls_of
+    return kind(source, make(source, arguments, terms)(keep=arguments.none))
 
 
 def _shared_class(cls: type[Any], terms: Terms[Any]) -> object:
     from refcount._faces.classes import shared_class  # not before it is needed: most users decorate functions
 
-    return shared_class(cls, terms, terms.name)
+    return shared_class(cls, terms.for_threads(name_of(cls)), terms.name)

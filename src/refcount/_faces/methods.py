@@ -7,29 +7,43 @@ run on to stop it; so a lease on it keeps the instance, and one that the instanc
 # A class method is a method as well, so that mypy sees two overloads overlap where one is made for them.
 # mypy: disable-error-code="overload-overlap"
 # pyright: reportPrivateUsage=false
-# As in `functions`: whether a resource is closed is looked at where it is stored.
+# As in `thread_calls`: whether a resource is closed is looked at where it is stored.
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Never, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from refcount._core.lease import Lease
 from refcount._faces.arguments import Arguments
-from refcount._faces.decorators import Source, Terms, check_source, signature_of, takes_terms, terms_of
-from refcount._faces.functions import Calls, calls_of
-from refcount._faces.resource_function import ResourceFunction, Shared
+from refcount._faces.async_resource_function import AsyncResourceFunction, TaskShared
+from refcount._faces.bound_methods import BoundMethod, BoundTaskMethod, BoundThreadMethod, belongs, binder, misplaced
+from refcount._faces.decorators import SupportsAsyncEnter, SupportsEnter
+from refcount._faces.resource_function import ResourceFunction, ThreadShared
+from refcount._faces.sources import check_source, signature_of
+from refcount._faces.terms import Terms, takes_terms, terms_of
+from refcount._faces.thread_calls import thread_calls_of
 from refcount._support.checks import function_of
 from refcount._support.naming import name_of, public
-from refcount._support.weak import NOBODY, PerInstance, made_once
+from refcount._support.weak import PerInstance, made_once
 from refcount._support.wrapping import Wrapping
 
 if TYPE_CHECKING:
-    from refcount._faces.decorators import Checked_co, FunctionOptions, LaterOptions, MethodDecorator, SupportsEnter
+    from refcount._core.async_lease import AsyncLease
+    from refcount._core.lease import Lease
+    from refcount._faces.decorators import (
+        AsyncFunctionOptions,
+        Checked_co,
+        Either,
+        FunctionOptions,
+        LaterOptions,
+        LaterTaskOptions,
+        LaterThreadOptions,
+        MethodDecorator,
+        Tasks,
+        Threads,
+    )
 
 MYPY = False  # what mypy takes for true, and others do not
 
@@ -42,7 +56,7 @@ T_co = TypeVar("T_co", covariant=True)
 WHAT = "@refcounted_method"
 
 
-class _Method(Shared[P], Wrapping[P], Generic[P, T_co]):
+class Method(Wrapping[P], Generic[P]):
     """What methods and class methods have in common."""
 
     __slots__ = ("_self_calls", "_self_terms")
@@ -50,9 +64,10 @@ class _Method(Shared[P], Wrapping[P], Generic[P, T_co]):
     # There is no `__init__`, which `help()` would show to users, who do not make these; so `_made` does what it would.
 
     if TYPE_CHECKING:
-        _self_calls: PerInstance[Calls[T_co]]
-        _self_terms: Terms[T_co]
+        _self_calls: PerInstance[Any]
+        _self_terms: Terms[Any]
         _self_attribute: str
+        _self_bound: type[BoundMethod]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {_calls_of(self).name}>"
@@ -61,25 +76,46 @@ class _Method(Shared[P], Wrapping[P], Generic[P, T_co]):
         # A second name, or a second class (`@dataclass(slots=True)` makes one), is another way to the same method.
         self._self_attribute = self._self_attribute or name
 
-    if TYPE_CHECKING:
-        if not MYPY:  # which binds a method before it compares it with a protocol's; pyright looks for a `__call__`
-
-            def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Lease[T_co]: ...
-
-    else:
+    if not TYPE_CHECKING:
 
         def __call__(self, /, *args, **kwargs):
             # As of any method: `Base.feed(self)`, and what decorators above it call.
-            if not args or not _belongs(self, args[0]):
-                raise _misplaced(self, *args[:1])
-            return _BoundMethod(self, args[0])(*args[1:], **kwargs)
+            if not args or not belongs(self, args[0]):
+                raise misplaced(self, *args[:1])
+            return self._self_bound(self, args[0])(*args[1:], **kwargs)
 
     def _self_made_by(self) -> Callable[..., object]:
         return made_once(self, partial(refcounted_method, **self._self_terms.given()))
 
 
+# wrapt's way to what a proxy has of its own is long, and the slot itself knows a shorter one.
+_calls_of: Callable[[Any], PerInstance[Any]] = vars(Method)["_self_calls"].__get__
+
+
+class ThreadMethod(Method[P], ThreadShared[P], Generic[P, T_co]):
+    """A method whose resources threads share, of instances or of classes."""
+
+    __slots__ = ()
+    _self_bound = BoundThreadMethod
+
+    if TYPE_CHECKING and not MYPY:  # which binds a method before it compares it with a protocol's
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Lease[T_co]: ...  # pyright looks for it
+
+
+class TaskMethod(Method[P], TaskShared[P], Generic[P, T_co]):
+    """A method whose resources tasks share, of instances or of classes."""
+
+    __slots__ = ()
+    _self_bound = BoundTaskMethod
+
+    if TYPE_CHECKING and not MYPY:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncLease[T_co]: ...
+
+
 @public
-class ResourceMethod(_Method[P, T_co], Generic[P, T_co]):
+class ResourceMethod(ThreadMethod[P, T_co], Generic[P, T_co]):
     """A method whose calls give leases; made by `refcounted_method`. On an instance it reads as a `ResourceFunction`.
 
     Example:
@@ -99,180 +135,134 @@ class ResourceMethod(_Method[P, T_co], Generic[P, T_co]):
 
     __slots__ = ()
 
-    @overload
-    def __get__(self, instance: None, owner: type[object], /) -> Self: ...
-    @overload  # of a method that gives `Self`, mypy does not know it before there is an instance
-    def __get__(
-        self: ResourceMethod[P, Never], instance: Owner, owner: type[object] | None = None, /
-    ) -> ResourceFunction[P, Owner]: ...
-    @overload
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> ResourceFunction[P, T_co]: ...
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> object:
-        if instance is None:
-            return self
-        # What `_BoundMethod(self, instance)` comes to, in one call instead of three: this is on the way to every lease.
-        store: PerInstance[Calls[T_co]] = _calls_of(self)
-        entry = store.entries.get(id(instance))
-        bound: _BoundMethod[P, T_co] = _new(_BoundMethod)
-        bound.__func__ = self
-        bound.__self__ = instance
-        bound._self_calls = entry.value if entry is not None and entry() is instance else store.get(instance)
-        return bound
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type[object], /) -> Self: ...
+        @overload  # of a method that gives `Self`, mypy does not know it before there is an instance
+        def __get__(
+            self: ResourceMethod[P, Never], instance: Owner, owner: type[object] | None = None, /
+        ) -> ResourceFunction[P, Owner]: ...
+        @overload
+        def __get__(self, instance: object, owner: type[object] | None = None, /) -> ResourceFunction[P, T_co]: ...
+        def __get__(self, instance: object, owner: type[object] | None = None, /) -> object: ...
+
+    else:
+        __get__ = binder(BoundThreadMethod, _calls_of)
 
 
-class ResourceClassMethod(_Method[P, T_co], Generic[P, T_co]):
-    """The same of a class method: each class has resources of its own, subclasses too."""
+@public
+class AsyncResourceMethod(TaskMethod[P, T_co], Generic[P, T_co]):
+    """A method whose calls give leases for tasks; on an instance it reads as an `AsyncResourceFunction`.
+
+    It is made by `refcounted_method`, of an asynchronous generator method.
+
+    Example:
+        >>> import asyncio
+        >>> from collections.abc import AsyncGenerator
+        >>> from refcount import refcounted_method
+        >>> class Producer:
+        ...     @refcounted_method
+        ...     async def feed(self, topic: str) -> AsyncGenerator[str]:
+        ...         yield f"feed of {topic}"
+        >>> async def main(producer):
+        ...     async with producer.feed("news") as feed:
+        ...         print(feed, producer.feed.resources())
+        >>> asyncio.run(main(Producer()))
+        feed of news (<AsyncSharedResource Producer.feed('news'), running, usecount=1>,)
+        >>> Producer.feed
+        <AsyncResourceMethod Producer.feed>
+    """
 
     __slots__ = ()
 
-    @overload
-    def __get__(
-        self: ResourceClassMethod[P, Never], instance: object, owner: type[Owner], /
-    ) -> ResourceFunction[P, Owner]: ...
-    @overload
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> ResourceFunction[P, T_co]: ...
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> object:
-        return _BoundMethod(self, type(instance) if owner is None else owner)
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type[object], /) -> Self: ...
+        @overload
+        def __get__(
+            self: AsyncResourceMethod[P, Never], instance: Owner, owner: type[object] | None = None, /
+        ) -> AsyncResourceFunction[P, Owner]: ...
+        @overload
+        def __get__(self, instance: object, owner: type[object] | None = None, /) -> AsyncResourceFunction[P, T_co]: ...
+        def __get__(self, instance: object, owner: type[object] | None = None, /) -> object: ...
+
+    else:
+        __get__ = binder(BoundTaskMethod, _calls_of)
+
+
+class ClassMethod(Method[P]):
+    """What class methods have in common: each class has resources of its own, subclasses too."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __get__(self, instance, owner=None, /):
+            return self._self_bound(self, type(instance) if owner is None else owner)
 
     def _self_source(self) -> object:
         function: Any = self.__wrapped__
         return cast("object", classmethod(function))
 
 
-def _made(kind: type[_Method[..., T]], source: Source[T], arguments: Arguments, terms: Terms[T]) -> object:
-    method = kind(source)
-    make: Callable[[], Calls[T]] = partial(calls_of(arguments, terms), source, arguments, terms)
+class ResourceClassMethod(ClassMethod[P], ThreadMethod[P, T_co], Generic[P, T_co]):
+    """The same as a `ResourceMethod`, of a class method."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(
+            self: ResourceClassMethod[P, Never], instance: object, owner: type[Owner], /
+        ) -> ResourceFunction[P, Owner]: ...
+        @overload
+        def __get__(self, instance: object, owner: type[object] | None = None, /) -> ResourceFunction[P, T_co]: ...
+        def __get__(self, instance: object, owner: type[object] | None = None, /) -> object: ...
+
+
+class AsyncResourceClassMethod(ClassMethod[P], TaskMethod[P, T_co], Generic[P, T_co]):
+    """The same as an `AsyncResourceMethod`, of a class method."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(
+            self: AsyncResourceClassMethod[P, Never], instance: object, owner: type[Owner], /
+        ) -> AsyncResourceFunction[P, Owner]: ...
+        @overload
+        def __get__(self, instance: object, owner: type[object] | None = None, /) -> AsyncResourceFunction[P, T_co]: ...
+        def __get__(self, instance: object, owner: type[object] | None = None, /) -> object: ...
+
+
+_KINDS: dict[tuple[bool, bool], type[Method[...]]] = {
+    (False, False): ResourceMethod,
+    (False, True): ResourceClassMethod,
+    (True, False): AsyncResourceMethod,
+    (True, True): AsyncResourceClassMethod,
+}
+"""What is made, by whether tasks share it, and whether it is of the class."""
+
+
+def _made(function: Callable[..., Any], terms: Terms[Any], *, of_class: bool) -> object:
+    for_tasks = check_source(WHAT, function)
+    arguments = Arguments(terms.name_of(function), _without_instance(function), terms)
+    method = _KINDS[for_tasks, of_class](function)
+    make: Callable[[], object]
+    if for_tasks:
+        from refcount._faces.async_calls import async_calls_of  # not before it is needed: it stands on anyio
+
+        make = async_calls_of(function, arguments, terms)
+    else:
+        make = thread_calls_of(function, arguments, terms)
     method._self_calls = PerInstance(arguments.name, make)
     method._self_terms = terms
     method._self_attribute = ""
     return method
-
-
-def _belongs(method: _Method[..., object], instance: object) -> bool:
-    """Return whether the class of `instance` has the method: by its name, or below decorators that show it."""
-    name: str = method._self_attribute or method.__name__
-    kinds = (*type(instance).__mro__, *(instance.__mro__ if isinstance(instance, type) else ()))
-    return any(name in vars(kind) for kind in kinds) or any(
-        _leads_to(attribute, method) for kind in kinds for attribute in vars(kind).values()
-    )
-
-
-def _leads_to(attribute: object, method: _Method[..., object]) -> bool:
-    """Return whether an attribute of a class wraps the method."""
-    function: Any = cast("Any", attribute).fget if isinstance(attribute, property) else attribute
-
-    def found(below: object) -> bool:
-        return below is method
-
-    try:
-        return found(inspect.unwrap(function, stop=found))
-    except ValueError:  # it wraps itself
-        return False
-
-
-def _misplaced(method: _Method[..., object], *instance: object) -> TypeError:
-    """Return the error of a call on nothing, or on what has no such method."""
-    name = method.__qualname__
-    if "." not in name_of(method.__wrapped__):
-        return TypeError(f"{name} is no method: decorate functions with @refcounted_resource")
-    if not instance:
-        return TypeError(f"{name} is a method: get it from an instance, and call that")
-    return TypeError(
-        f"{name} is a method, and what it is called with first, of the type {name_of(type(instance[0]))}, is "
-        "no instance of its class; under @staticmethod, write @refcounted_resource"
-    )
-
-
-if TYPE_CHECKING:
-
-    class _Bound:
-        """What any bound method has, besides all that its function has."""
-
-else:
-
-    class _Module(str):
-        """The module of a class, while its instances show that of their function."""
-
-        def __get__(self, instance, owner):
-            return self if instance is None else instance.__func__.__module__
-
-    class _Bound:
-        """What any bound method has, besides all that its function has."""
-
-        __slots__ = ()
-
-        def __init_subclass__(cls, **kwargs):
-            super().__init_subclass__(**kwargs)
-            cls.__module__ = _Module(cls.__module__)
-
-        __class__ = property(lambda self: MethodType)
-        __wrapped__ = property(lambda self: MethodType(self.__func__, self.__self__))
-
-        def __getattr__(self, name):
-            if name == "__func__":
-                raise AttributeError(name)  # it is not made yet
-            try:
-                return getattr(self.__func__, name)
-            except AttributeError:
-                if name.startswith("_"):
-                    raise  # the repr would ask for the same, while it is being made
-                raise self._self_missing(name) from None
-
-        def __dir__(self):
-            own = (name for name in dir(type(self)) if not name.startswith("_"))
-            return sorted({*dir(self.__func__), "__func__", "__self__", "__wrapped__", *own})
-
-        def __eq__(self, other, /):
-            if not isinstance(other, _Bound):
-                return NotImplemented
-            return self.__self__ is other.__self__ and self.__func__ is other.__func__
-
-        def __hash__(self):
-            return hash((id(self.__self__), self.__func__))
-
-        def __deepcopy__(self, memo):
-            return type(self)(self.__func__, copy.deepcopy(self.__self__, memo))
-
-        def __reduce_ex__(self, protocol):
-            return getattr, (self.__self__, self.__func__._self_attribute or self.__name__)
-
-
-class _BoundMethod(_Bound, ResourceFunction[P, T_co]):
-    """The method of one instance; made anew at each access, as methods are."""
-
-    __slots__ = ("__func__", "__self__", "__weakref__", "_self_calls")
-
-    def __init__(self, function: _Method[P, T_co], instance: object, /) -> None:
-        self.__func__ = function
-        self.__self__ = instance
-        self._self_calls = _calls_of(function).get(instance)
-
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Lease[T_co]:
-        calls = self._self_calls
-        member = None
-        if not kwargs:
-            try:
-                member = calls.recall(args, NOBODY)()
-            except TypeError:  # which argument has no hash, `resource` tells
-                member = None
-        if member is None or member._machine.closed:
-            member = calls.resource(args, kwargs, self.__self__)
-        return member._new_lease(member)
-
-    def _self_instance(self) -> object:
-        return self.__self__
-
-    def _self_gives(self) -> object:
-        return self.__func__._self_gives()
-
-    def _self_help(self) -> str | None:
-        return self.__func__.__doc__
-
-
-_new: Callable[[type[Any]], Any] = object.__new__
-
-# wrapt's way to what a proxy has of its own is long, and the slot itself knows a shorter one.
-_calls_of: Callable[[Any], PerInstance[Calls[Any]]] = vars(_Method)["_self_calls"].__get__
 
 
 @overload
@@ -285,6 +275,14 @@ def refcounted_method(
 ) -> ResourceClassMethod[P, T]: ...
 @overload
 def refcounted_method(
+    source: Callable[Concatenate[type[S], P], SupportsAsyncEnter[T]], /, **options: Unpack[AsyncFunctionOptions[T]]
+) -> AsyncResourceClassMethod[P, T]: ...
+@overload
+def refcounted_method(
+    source: Callable[Concatenate[type[S], P], AsyncIterator[T]], /, **options: Unpack[AsyncFunctionOptions[T]]
+) -> AsyncResourceClassMethod[P, T]: ...
+@overload
+def refcounted_method(
     source: Callable[Concatenate[S, P], SupportsEnter[T]], /, **options: Unpack[FunctionOptions[T]]
 ) -> ResourceMethod[P, T]: ...
 @overload
@@ -293,8 +291,24 @@ def refcounted_method(
 ) -> ResourceMethod[P, T]: ...
 @overload
 def refcounted_method(
+    source: Callable[Concatenate[S, P], SupportsAsyncEnter[T]], /, **options: Unpack[AsyncFunctionOptions[T]]
+) -> AsyncResourceMethod[P, T]: ...
+@overload
+def refcounted_method(
+    source: Callable[Concatenate[S, P], AsyncIterator[T]], /, **options: Unpack[AsyncFunctionOptions[T]]
+) -> AsyncResourceMethod[P, T]: ...
+@overload
+def refcounted_method(
     source: None = None, /, **options: Unpack[LaterOptions[Checked_co]]
-) -> MethodDecorator[Checked_co]: ...
+) -> MethodDecorator[Checked_co, Either]: ...
+@overload
+def refcounted_method(
+    source: None = None, /, **options: Unpack[LaterThreadOptions[Checked_co]]
+) -> MethodDecorator[Checked_co, Threads]: ...
+@overload
+def refcounted_method(
+    source: None = None, /, **options: Unpack[LaterTaskOptions[Checked_co]]
+) -> MethodDecorator[Checked_co, Tasks]: ...
 @public
 @takes_terms
 def refcounted_method(source: Callable[..., Any] | None = None, /, **options: Any) -> object:
@@ -306,6 +320,9 @@ def refcounted_method(source: Callable[..., Any] | None = None, /, **options: An
     resources is not idle, and not otherwise. In a subclass, the method that overrides and the one that is overridden
     are two. A lease that an instance itself keeps goes with it and is reported; then the method is closed, as any
     generator that is lost, so that of what would stop the resource only what stands in a `finally` is done.
+
+    Of an asynchronous generator method, the leases are for tasks. A lease that an instance itself keeps is found at the
+    end of the event loop then, for the task that is to stop the resource has the instance as well.
 
     Instances must allow weak references: a class with `__slots__` needs `__weakref__` among them.
 
@@ -321,6 +338,9 @@ def refcounted_method(source: Callable[..., Any] | None = None, /, **options: An
         exclusive: As for `refcounted_resource`.
         own_thread: As for `refcounted_resource`.
         at_exit: As for `refcounted_resource`.
+        stop_timeout: As for `refcounted_resource`.
+        on_failure: As for `refcounted_resource`.
+        per_loop: As for `refcounted_resource`.
         name: As for `refcounted_resource`; by default the method's name, with its class. No function that is an option
             gets the instance.
         key: As for `refcounted_resource`.
@@ -329,7 +349,7 @@ def refcounted_method(source: Callable[..., Any] | None = None, /, **options: An
         when_full: As for `refcounted_resource`.
 
     Returns:
-        A `ResourceMethod`.
+        A `ResourceMethod`, or an `AsyncResourceMethod` of what is asynchronous.
 
     Raises:
         TypeError: It cannot be shared, or an option has the wrong type, or can never take the arguments.
@@ -354,13 +374,9 @@ def refcounted_method(source: Callable[..., Any] | None = None, /, **options: An
     terms = terms_of(WHAT, options)
 
     def decorate(source: Any) -> object:
+        of_class = isinstance(source, classmethod)
         function: Any = source
-        kind: type[_Method[..., Any]] = ResourceMethod
-        if isinstance(source, classmethod):
-            kind, function = ResourceClassMethod, function.__func__
-        check_source(WHAT, function)
-        name = terms.name if isinstance(terms.name, str) else name_of(function)
-        return _made(kind, function, Arguments(name, _without_instance(function), terms), terms)
+        return _made(function.__func__ if of_class else function, terms, of_class=of_class)
 
     return decorate if source is None else decorate(source)
 

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import typing
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 from refcount._core.lease import Lease
 from refcount._core.shared import SharedResource
+from refcount._faces.shared_callables import SharedCallable
 from refcount._support.checks import GivesLeases
 from refcount._support.naming import public
-from refcount._support.wrapping import Decorated
 
 if TYPE_CHECKING:
-    from refcount._faces.functions import Calls
+    from refcount._faces.thread_calls import ThreadCalls
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Shared(Decorated[P]):
-    """A function or a method whose calls give leases."""
+class ThreadShared(SharedCallable[P]):
+    """A function or a method whose calls give leases for threads."""
 
     __slots__ = ()
 
-    def _self_gives(self) -> object:
-        return annotation_of_call(self.__wrapped__)
+    def _self_lease(self) -> object:
+        return Lease
 
-    def _self_help(self) -> str | None:
-        name = self.__name__
-        note = (
-            f"Shared: `with {name}(...) as value:` holds a lease on `{name}.resource(...)`. Of all of them there are\n"
-            f"`{name}.resources()`, `.usecount`, `.flush()`, `.invalidate()`, `.abandon()` and `.close()`."
-        )
-        doc = self.__wrapped__.__doc__
-        return f"{inspect.cleandoc(doc)}\n\n{note}" if doc else note
+    def _self_resource(self) -> type[object]:
+        return SharedResource
+
+    def _self_with(self) -> str:
+        return "with"
 
 
 @public
-class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
+class ResourceFunction(ThreadShared[P], GivesLeases, Generic[P, T_co]):
     """A function whose calls give leases; made by `refcounted_resource`. Also a method, as an instance has it.
 
     There is one `SharedResource` for each distinct set of arguments. It is made when it is first asked for, and kept
@@ -65,7 +57,7 @@ class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
     # What a proxy has of its own, and a decorated function is one, must begin with `_self_`.
 
     if TYPE_CHECKING:
-        _self_calls: Calls[T_co]
+        _self_calls: ThreadCalls[T_co]
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Lease[T_co]:
         """Return a new lease, not held yet, of the resource for these arguments: `with camera(0) as device:`.
@@ -223,47 +215,3 @@ class ResourceFunction(Shared[P], GivesLeases, Generic[P, T_co]):
             refcount.ClosedError: camera is closed
         """
         self._self_calls.close(timeout, force=force)
-
-    def _self_hint(self, name: str) -> str:
-        if name.startswith("_") or not hasattr(SharedResource, name):
-            return ""
-        return f": each of its resources has, write `{self.__qualname__}.resource(...).{name}`"
-
-    def _self_instance(self) -> object:
-        """Return what it is a method of."""
-        return None
-
-
-_GIVERS = (Generator, Iterator, Iterable, AbstractContextManager)
-
-
-def annotation_of_call(source: Callable[..., object]) -> object:
-    """Return what a call of the shared function gives, as an annotation: `Lease[str]` where it yields strings."""
-    try:
-        returned = typing.get_type_hints(source).get("return")
-    except Exception:  # a name that is not there yet, or only for checkers
-        returned = getattr(source, "__annotations__", {}).get("return")
-    value = _value_in_text(returned) if isinstance(returned, str) else _value_in(returned)
-    lease: Any = Lease  # of what, no checker need know
-    try:
-        return Lease if value is None else lease[value]
-    except TypeError:
-        return Lease
-
-
-def _value_in(returned: object) -> Any:
-    """Return what a function gives by what it returns; None if that does not say."""
-    arguments = typing.get_args(returned)
-    return arguments[0] if arguments and typing.get_origin(returned) in _GIVERS else None
-
-
-def _value_in_text(returned: str) -> str | None:
-    """Return the same, where nobody can evaluate the annotation."""
-    node = ast.parse(returned, mode="eval").body
-    if not isinstance(node, ast.Subscript):
-        return None
-    name = ast.unparse(node.value).rpartition(".")[2]
-    if name not in {giver.__name__ for giver in _GIVERS}:
-        return None
-    inner = node.slice
-    return ast.unparse(inner.elts[0] if isinstance(inner, ast.Tuple) and inner.elts else inner)
