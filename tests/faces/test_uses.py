@@ -386,13 +386,14 @@ class TestAsync:
         resource = log.resource("a")
 
         @uses(resource)
-        async def coroutine(_a: str) -> None:
+        async def coroutine(_a: str, runs: asyncio.Event) -> None:
+            runs.set()
             await asyncio.Event().wait()
 
         async def main() -> None:
-            task = asyncio.create_task(coroutine())
-            while not resource.usecount:
-                await asyncio.sleep(0)
+            runs = asyncio.Event()
+            task = asyncio.create_task(coroutine(runs))
+            await runs.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -246,7 +246,7 @@ uses(Producer.channel)  # type: ignore[arg-type]  # it needs a topic
 uses(db())  # type: ignore[call-overload]  # a lease instead of the resource
 uses(Conn)  # type: ignore[arg-type]  # a class is no resource
 uses(lambda: 3)  # type: ignore[arg-type, return-value]  # what it gives is no lease
-uses(partial(table))  # pyright: ignore[reportArgumentType]  # it needs a name still, which mypy does not see
+uses(partial(table))  # pyright: ignore[reportCallIssue, reportArgumentType]  # it needs a name; mypy is silent
 uses(partial(table, 3))  # type: ignore[arg-type]  # of the wrong type
 uses(Cache())  # type: ignore[call-overload]  # nor is a value
 uses()  # type: ignore[call-overload]  # no resource

@@ -67,7 +67,7 @@ class Bridge(Generic[T_co]):
     async def _wait(self, lease: Lease[T_co]) -> None:
         lease._for_use()
         lease._parker = bench = Bench()
-        crossing = Crossing(partial(_admit, lease, bench), partial(_undo, lease), here().current_task())
+        crossing = Crossing(partial(_admit, lease), partial(_undo, lease), here().current_task())
         try:
             await crossing.cross()
         except BaseException:
@@ -169,7 +169,7 @@ class Bench(Parker):
         Raises:
             CalledOff: It was called off, before or meanwhile.
         """
-        woken = self.off or super().park(deadline)
+        woken = super().park(deadline)
         if self.off:
             raise CalledOff
         return woken
@@ -232,12 +232,10 @@ def _leave(lease: Lease[object], generation: Generation[object]) -> bool:
 # What is done in a worker thread.
 
 
-def _admit(lease: Lease[object], bench: Bench) -> None:
+def _admit(lease: Lease[object]) -> None:
     """Let `lease` hold its resource, whatever it takes."""
     resource = lease._resource
     try:
-        if bench.off:
-            raise CalledOff
         resource._admit(lease, None)
     except BaseException:
         resource._retract(lease)

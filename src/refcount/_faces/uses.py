@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, suppress
+from collections.abc import Callable
 from functools import wraps
-from inspect import Parameter, Signature
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Never, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
-from refcount._core.lease import Lease, is_lease
-from refcount._core.shared import SharedResource
+from refcount._core.lease import is_lease
+from refcount._core.resource import Resource
+from refcount._faces.injection import Injection, is_lease_for_tasks, wrapper
 from refcount._support.checks import (
     GivesLeases,
-    Member,
     check_callable,
     function_of,
     is_decorated,
@@ -26,6 +21,24 @@ from refcount._support.checks import (
 )
 from refcount._support.naming import name_of, public, short
 
+if TYPE_CHECKING:
+    from refcount._core.async_lease import AsyncLease
+    from refcount._core.lease import Lease
+    from refcount._faces.attributes import refcounted_attribute
+    from refcount._faces.injectors import (
+        AsyncUses1,
+        AsyncUses2,
+        AsyncUses3,
+        AsyncUses4,
+        AsyncUses5,
+        Uses1,
+        Uses2,
+        Uses3,
+        Uses4,
+        Uses5,
+    )
+    from refcount._faces.methods import ResourceMethod
+
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -35,94 +48,33 @@ E = TypeVar("E")
 MOST = 5
 """How many resources `uses` takes: each number needs a signature of its own."""
 
-OWNERS = ("self", "cls", "_self", "_cls", "mcs", "mcls")
-"""What the first parameter of a method is called; the values come after it."""
-
-POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-
-# `Any`, since it depends on the kind of the function, which only `inspect` tells, how what its call gives is used; and
-# since nobody can tell what a descriptor gives.
-Function = Callable[..., Any]
+Function = Callable[..., Any]  # since it depends on its kind, which only `inspect` tells, how what it gives is used
 
 if TYPE_CHECKING:
-    from refcount._faces.attributes import refcounted_attribute
-    from refcount._faces.methods import ResourceMethod
-
-    Source = Callable[[], Lease[A]] | refcounted_attribute[A] | ResourceMethod[[], A]
-
-    P = ParamSpec("P")
-    R = TypeVar("R")
-    S = TypeVar("S")
-    A_co = TypeVar("A_co", covariant=True)
-    B_co = TypeVar("B_co", covariant=True)
-    C_co = TypeVar("C_co", covariant=True)
-    D_co = TypeVar("D_co", covariant=True)
-    E_co = TypeVar("E_co", covariant=True)
-
-    # What `uses` gives: one class for each number of resources, as no signature says "as many". They only remove the
-    # parameters that are filled in, so that one pair serves functions, generators, coroutines and their kin.
-
-    class Uses1(Protocol[A_co]):
-        """Decorates functions, and methods, that get the value of `a`."""
-
-        @overload
-        def __call__(self, function: Callable[Concatenate[A_co, P], R], /) -> Callable[P, R]: ...
-        @overload
-        def __call__(self, function: Callable[Concatenate[S, A_co, P], R], /) -> Callable[Concatenate[S, P], R]: ...
-
-    class Uses2(Protocol[A_co, B_co]):
-        """Decorates functions, and methods, that get the values of `a, b`."""
-
-        @overload
-        def __call__(self, function: Callable[Concatenate[A_co, B_co, P], R], /) -> Callable[P, R]: ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[S, A_co, B_co, P], R], /
-        ) -> Callable[Concatenate[S, P], R]: ...
-
-    class Uses3(Protocol[A_co, B_co, C_co]):
-        """Decorates functions, and methods, that get the values of `a, b, c`."""
-
-        @overload
-        def __call__(self, function: Callable[Concatenate[A_co, B_co, C_co, P], R], /) -> Callable[P, R]: ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[S, A_co, B_co, C_co, P], R], /
-        ) -> Callable[Concatenate[S, P], R]: ...
-
-    class Uses4(Protocol[A_co, B_co, C_co, D_co]):
-        """Decorates functions, and methods, that get the values of `a, b, c, d`."""
-
-        @overload
-        def __call__(self, function: Callable[Concatenate[A_co, B_co, C_co, D_co, P], R], /) -> Callable[P, R]: ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[S, A_co, B_co, C_co, D_co, P], R], /
-        ) -> Callable[Concatenate[S, P], R]: ...
-
-    class Uses5(Protocol[A_co, B_co, C_co, D_co, E_co]):
-        """Decorates functions, and methods, that get the values of `a, b, c, d, e`."""
-
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[A_co, B_co, C_co, D_co, E_co, P], R], /
-        ) -> Callable[P, R]: ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[S, A_co, B_co, C_co, D_co, E_co, P], R], /
-        ) -> Callable[Concatenate[S, P], R]: ...
+    Plain = Callable[[], Lease[A]] | refcounted_attribute[A] | ResourceMethod[[], A]
+    Source = Plain[A] | Callable[[], AsyncLease[A]]
 
 
 @overload
-def uses(a: Source[A], /) -> Uses1[A]: ...
+def uses(a: Plain[A], /) -> Uses1[A]: ...
 @overload
-def uses(a: Source[A], b: Source[B], /) -> Uses2[A, B]: ...
+def uses(a: Plain[A], b: Plain[B], /) -> Uses2[A, B]: ...
 @overload
-def uses(a: Source[A], b: Source[B], c: Source[C], /) -> Uses3[A, B, C]: ...
+def uses(a: Plain[A], b: Plain[B], c: Plain[C], /) -> Uses3[A, B, C]: ...
 @overload
-def uses(a: Source[A], b: Source[B], c: Source[C], d: Source[D], /) -> Uses4[A, B, C, D]: ...
+def uses(a: Plain[A], b: Plain[B], c: Plain[C], d: Plain[D], /) -> Uses4[A, B, C, D]: ...
 @overload
-def uses(a: Source[A], b: Source[B], c: Source[C], d: Source[D], e: Source[E], /) -> Uses5[A, B, C, D, E]: ...
+def uses(a: Plain[A], b: Plain[B], c: Plain[C], d: Plain[D], e: Plain[E], /) -> Uses5[A, B, C, D, E]: ...
+@overload
+def uses(a: Source[A], /) -> AsyncUses1[A]: ...
+@overload
+def uses(a: Source[A], b: Source[B], /) -> AsyncUses2[A, B]: ...
+@overload
+def uses(a: Source[A], b: Source[B], c: Source[C], /) -> AsyncUses3[A, B, C]: ...
+@overload
+def uses(a: Source[A], b: Source[B], c: Source[C], d: Source[D], /) -> AsyncUses4[A, B, C, D]: ...
+@overload
+def uses(a: Source[A], b: Source[B], c: Source[C], d: Source[D], e: Source[E], /) -> AsyncUses5[A, B, C, D, E]: ...
 @public
 def uses(*resources: Source[Any], **misplaced: Never) -> Callable[[Function], Function]:
     """Decorate a function so that it holds leases while it runs, and gets their values as its first arguments.
@@ -139,9 +91,10 @@ def uses(*resources: Source[Any], **misplaced: Never) -> Callable[[Function], Fu
     - `@staticmethod` and `@classmethod` go above `@uses(...)`, as do `@contextmanager` and `@refcounted_resource`.
     - A generator holds its leases from the first `next()` until it ends, raises or is closed, and takes none if it is
       never started. So does an asynchronous one; if it is left early, close it with `aclose()`, as any other.
-    - A coroutine holds its leases from the first `await` to its end.
-    - Taking a lease waits for the start or the stop that it needs. In a coroutine or an asynchronous generator that
-      blocks the event loop meanwhile.
+    - A coroutine holds its leases from the first `await` to its end, wherever it is cancelled.
+    - Coroutines and asynchronous generators may use resources for tasks, and for threads as well: these are held by way
+      of `Lease.aio`, so that no event loop is kept waiting; what starts and stops them runs in another thread. Whatever
+      else is not asynchronous cannot use resources for tasks.
     - Of a function with `**kwargs`, mypy wants to be told that the values come by position: write `conn, /, **kwargs`.
 
     Args:
@@ -153,7 +106,10 @@ def uses(*resources: Source[Any], **misplaced: Never) -> Callable[[Function], Fu
 
     Raises:
         TypeError: There are no resources, or more than five; one of them is no resource, or cannot be called without
-            arguments; or, when it decorates, the function cannot take that many positional arguments.
+            arguments; or, when it decorates, the function cannot take that many positional arguments, or is not
+            asynchronous, as a resource for tasks wants it to be.
+        ImportError: When it decorates: the function is asynchronous, and anyio is not installed; the extra `async`
+            brings it.
 
     The idea is that of dependency injection, as in pytest's fixtures.
 
@@ -182,99 +138,11 @@ def uses(*resources: Source[Any], **misplaced: Never) -> Callable[[Function], Fu
     return decorate
 
 
-class Injection:
-    """What calls of one function are given.
-
-    Args:
-        function: The function.
-        resources: What it uses.
-
-    Attributes:
-        signature: The function's, less the parameters that are filled in.
-    """
-
-    def __init__(self, function: Function, resources: tuple[Source[Any], ...]) -> None:
-        signature = _signature(function)
-        parameters = [*signature.parameters.values()]
-        self._place = int(bool(parameters) and parameters[0].name in OWNERS)
-        filled = _filled(function, parameters, self._place, resources)
-        self.signature: Signature = signature.replace(parameters=[it for it in parameters if it.name not in filled])
-        self._fits = _numbers(self.signature)
-        self._function = function
-        self._resources = resources
-        self._members = {id(it): Member(it, name_of(function)) for it in resources if is_member(it)}
-        for resource in resources:
-            if id(resource) in self._members and not self._place:
-                raise TypeError(
-                    f"{name_of(function)} cannot use {_name(resource)}, which only an instance has: "
-                    "a method can, whose first parameter is called self"
-                )
-
-    def leases(self, args: tuple[object, ...], kwargs: dict[str, object]) -> list[Lease[object]]:
-        """Return the leases of a call, none of which is held yet.
-
-        Raises:
-            TypeError: The function takes no such arguments, or one of the resources gives no lease.
-        """
-        if kwargs or len(args) not in self._fits:
-            try:
-                self.signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{name_of(self._function)}() {error}") from None
-        return [self._lease(resource, args) for resource in self._resources]
-
-    def filled(self, values: list[object], args: tuple[object, ...]) -> tuple[object, ...]:
-        """Return the arguments by position with the values among them."""
-        return (*args[: self._place], *values, *args[self._place :])
-
-    def _lease(self, resource: object, args: tuple[object, ...]) -> Lease[object]:
-        member = self._members.get(id(resource))
-        found: Callable[[], object] = cast("Any", resource) if member is None else member.on(args[0])
-        lease = found()
-        if not is_lease(lease):
-            raise TypeError(f"{name_of(self._function)} uses {_name(resource)}, which gave no lease but {short(lease)}")
-        return lease
-
-
-class Holding:
-    """Leases on several resources: all of them or none, given back in reverse order.
-
-    Args:
-        leases: Not held yet; all are made before any is held, so that whatever happens is answered by releasing all.
-    """
-
-    __slots__ = ("_leases",)
-
-    def __init__(self, leases: list[Lease[object]]) -> None:
-        self._leases = leases
-
-    def __enter__(self) -> list[object]:
-        try:
-            return [lease.__enter__() for lease in self._leases]
-        except BaseException:
-            _release(self._leases)
-            raise
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        _release(self._leases)
-
-
-def _release(leases: list[Lease[object]]) -> None:
-    """Give back all `leases`, the last one first, even if the stops of some raise."""
-    if leases:
-        try:
-            leases[-1].release()
-        finally:
-            _release(leases[:-1])
-
-
-def _inject(function: Function, resources: tuple[Source[Any], ...]) -> Function:
+def _inject(function: Function, resources: tuple[object, ...]) -> Function:
     """Return what calls `function` with the values of `resources`, and looks like it but for their parameters."""
     _refuse_no_function(function)
     injection = Injection(function, resources)
-    injected = wraps(function)(_wrapper(function, injection))
+    injected = wraps(function)(wrapper(function, injection))
     vars(injected)["__signature__"] = injection.signature
     hints: dict[str, object] = getattr(function, "__annotations__", {})
     shown = {"return", *injection.signature.parameters}
@@ -300,85 +168,11 @@ def _refuse_no_function(thing: object) -> None:
         )
 
 
-def _wrapper(function: Function, injection: Injection) -> Function:
-    """Return a function of the same kind as `function`, so that `inspect` tells the truth about it."""
-    leases, filled = injection.leases, injection.filled
-
-    def call(*args: object, **kwargs: object) -> object:
-        with Holding(leases(args, kwargs)) as values:
-            return function(*filled(values, args), **kwargs)
-
-    def generate(*args: object, **kwargs: object) -> Generator[object, object, object]:
-        with Holding(leases(args, kwargs)) as values:
-            source: Generator[object, object, object] = function(*filled(values, args), **kwargs)
-            return (yield from source)
-
-    async def run(*args: object, **kwargs: object) -> object:
-        with Holding(leases(args, kwargs)) as values:
-            return await function(*filled(values, args), **kwargs)
-
-    async def generate_async(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
-        with Holding(leases(args, kwargs)) as values:
-            generator: AsyncGenerator[object, object] = function(*filled(values, args), **kwargs)
-            async with aclosing(generator) as source:
-                with suppress(StopAsyncIteration):
-                    item = await anext(source)
-                    while True:  # what `yield from` does for the others
-                        try:
-                            sent = yield item
-                        except GeneratorExit:
-                            raise
-                        except BaseException as error:
-                            item = await source.athrow(error)
-                        else:
-                            item = await source.asend(sent)
-
-    kind = function_of(function)
-    if inspect.isasyncgenfunction(kind):
-        return generate_async
-    if inspect.iscoroutinefunction(kind):
-        return run
-    return generate if inspect.isgeneratorfunction(kind) else call
-
-
-def _signature(function: Function) -> Signature:
-    try:
-        return inspect.signature(function)
-    except ValueError:
-        raise TypeError(
-            f"uses cannot see the parameters of {name_of(function)}: decorate a function that calls it"
-        ) from None
-
-
-def _numbers(signature: Signature) -> range:
-    """Return how many arguments by position are good, whatever they are, for a call without any by keyword."""
-    parameters = signature.parameters.values()
-    needed = [it for it in parameters if it.default is Parameter.empty and it.kind is not Parameter.VAR_KEYWORD]
-    if any(it.kind is Parameter.KEYWORD_ONLY for it in needed):
-        return range(0)
-    least = sum(it.kind in POSITIONAL for it in needed)
-    if any(it.kind is Parameter.VAR_POSITIONAL for it in parameters):
-        return range(least, sys.maxsize)
-    return range(least, 1 + sum(it.kind in POSITIONAL for it in parameters))
-
-
-def _filled(
-    function: Function, parameters: list[Parameter], place: int, resources: tuple[Source[Any], ...]
-) -> set[str]:
-    """Return the names of the parameters that get the values; raise `TypeError` if there are not enough."""
-    positional = [parameter.name for parameter in parameters if parameter.kind in POSITIONAL][place:]
-    missing = resources[len(positional) :]
-    if missing and all(parameter.kind is not Parameter.VAR_POSITIONAL for parameter in parameters):
-        names = ", ".join(_name(resource) for resource in missing)
-        raise TypeError(f"{name_of(function)} has no positional parameter for the value of {names}")
-    return set(positional[: len(resources)])
-
-
 def _refuse_unfit(resource: object) -> None:
     """Raise `TypeError` unless `resource` can be called for a lease, as far as that can be seen without calling it."""
-    if isinstance(resource, SharedResource):
+    if isinstance(resource, Resource):
         return
-    if is_lease(resource):
+    if is_lease(resource) or is_lease_for_tasks(resource):
         called = resource.resource.name.replace("(", ".resource(", 1)
         raise TypeError(f"uses takes resources, not {short(resource)}, which is used once: write `{called}`")
     of_instance = is_member(resource)
@@ -389,9 +183,3 @@ def _refuse_unfit(resource: object) -> None:
     unfit = misfit(resource, ("self",) if of_instance else ())
     if unfit:
         raise TypeError(f"uses cannot call {name_of(resource)} without arguments: it takes {unfit}")
-
-
-def _name(resource: object) -> str:
-    if isinstance(resource, SharedResource):
-        return resource.name
-    return repr(resource) if is_member(resource) else name_of(resource)
