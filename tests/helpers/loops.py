@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from types import AsyncGeneratorType, CoroutineType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakSet
 
 import pytest
@@ -69,7 +69,7 @@ async def error_of(awaitable: Awaitable[object]) -> BaseException:
 def leaves(error: BaseException) -> list[BaseException]:
     """Return what an error, which may be a group of groups, consists of."""
     if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = error
+        group = cast("BaseExceptionGroup[BaseException]", error)
         return [leaf for each in group.exceptions for leaf in leaves(each)]
     return [error]
 
@@ -118,6 +118,11 @@ class Job(Generic[T]):
     def cancelled(self) -> bool:
         """Whether that was by a cancellation."""
         return self.over and not self._results and not self._errors
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has raised something."""
+        return bool(self._errors)
 
     @property
     def task(self) -> Any:
