@@ -641,7 +641,6 @@ MISTAKES: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((Camera,), {"stop": lambda: None}, TypeError, "stop is called with the value, and .* takes "),
     ((Camera,), {"stop": takes_three}, TypeError, "stop is called with the value, and .* takes "),
     ((takes_three,), {}, TypeError, "factory .* is called with the instance, and .* missing .* 'b'"),
-    ((asynchronous,), {}, TypeError, "factory .* must not be asynchronous.*`asynchronous` is"),
     ((generate,), {}, TypeError, r"method .* is called with the instance, and `generate` takes \(\)"),
     (
         (Server.process,),

@@ -107,7 +107,8 @@ class Producer:
         """Have a check that takes more, and lose nothing."""
         yield StoppableThread()
 
-    @refcounted_attribute(check=is_open)  # pyright: ignore[reportArgumentType]  # of another value; mypy is silent
+    # Of another value; mypy is silent.
+    @refcounted_attribute(check=is_open)  # pyright: ignore[reportArgumentType, reportCallIssue, reportUntypedFunctionDecorator]
     def unfit(self) -> Generator[StoppableThread]:
         """Have a check that does not fit."""
         yield StoppableThread()
@@ -218,16 +219,16 @@ with camera.device() as device, camera.thread() as thread:
     assert_type(thread, StoppableThread)
 
 # Mistakes.
-refcounted_attribute(Device, start=threading.Event.set)  # type: ignore[misc]  # another type's start
-refcounted_attribute(Device, stop=StoppableThread.stop)  # type: ignore[misc]  # another type's stop
-refcounted_attribute(Device, stop=lambda device: device.shut())  # type: ignore[attr-defined]  # a typo
+refcounted_attribute(Device, start=threading.Event.set)  # type: ignore[arg-type]  # another type's start
+refcounted_attribute(Device, stop=StoppableThread.stop)  # type: ignore[arg-type]  # another type's stop
+refcounted_attribute(Device, stop=lambda device: device.shut())  # type: ignore[arg-type]  # a typo
 refcounted_attribute(Device, stop="close")  # type: ignore[call-overload]  # a name instead of the function
 refcounted_attribute(Device())  # type: ignore[call-overload]  # an object instead of its factory
 refcounted_attribute(Device, check=lambda device: "good")  # type: ignore[arg-type, return-value]  # no bool
 refcounted_attribute(Device, lingering=5)  # type: ignore[call-overload]  # a typo
 refcounted_attribute(factory=Device)  # type: ignore[call-overload]  # positional only
-refcounted_attribute(Producer.launch, stop=threading.Event.set)  # type: ignore[arg-type, misc]  # another type's stop
-refcounted_attribute(Producer.checked, stop=StoppableThread.stop)  # type: ignore[arg-type, misc]  # it has a method
+refcounted_attribute(Producer.launch, stop=threading.Event.set)  # type: ignore[arg-type]  # another type's stop
+refcounted_attribute(Producer.checked, stop=StoppableThread.stop)  # type: ignore[arg-type]  # it has a method
 refcounted_attribute(start=Device.open)  # type: ignore[call-overload]  # of no factory
 refcounted_attribute(name=lambda: "x")  # type: ignore[arg-type, misc]  # it is handed the instance
 refcounted_attribute(Device, at_exit="never")  # type: ignore[call-overload]  # a word that it does not know

@@ -297,7 +297,7 @@ def attributes(owner: Owner) -> None:
     assert_type(owner.lingering, SharedResource[FastConn])
     owner.busy = True
     assert_type(Owner().busy, bool)
-    refcounted_attribute(Conn, stop=StoppableThread.stop)  # type: ignore[misc]  # ty: ignore[no-matching-overload]
+    refcounted_attribute(Conn, stop=StoppableThread.stop)  # type: ignore[arg-type]  # ty: ignore[no-matching-overload]
     refcounted_attribute(Conn, stop="close")  # type: ignore[call-overload]  # ty: ignore[no-matching-overload]
     owner.conn = Conn()  # type: ignore[assignment]  # ty: ignore[invalid-assignment]
     owner.conn.aquire()  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]

@@ -1,58 +1,57 @@
 """`refcounted_attribute`: a descriptor that is a shared resource for each instance."""
 
+# mypy: disable-error-code="valid-type"
+# mypy takes a default that stands on another type variable for an error, and binds it all the same.
+
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Iterator
-from operator import methodcaller
-from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Self, TypeVar, Unpack, cast, overload
-from weakref import ref
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Self, TypeVar, Unpack, overload
 
-from refcount._core.openers import Options, lives_of_hooks
-from refcount._core.shared import SharedResource, new_resource
-from refcount._support.checks import (
-    check_call,
-    check_factory,
-    check_function,
-    check_name,
-    function_of,
-    is_manager_function,
-    is_member,
-    misfit,
-    no_name,
-)
-from refcount._support.naming import Name, name_of, named, one_line, public, short, text_of
-from refcount._support.weak import NOBODY, PerInstance, WeakValue
+from refcount._faces.own_resources import OwnResources, kind_of
+from refcount._faces.recipes import INSTANCE, Recipe
+from refcount._faces.terms import Terms
+from refcount._support.checks import check_name, no_name
+from refcount._support.naming import name_of, one_line, public, short
 
 if TYPE_CHECKING:
     import typing_extensions
 
-    from refcount._core.openers import Life
-    from refcount._faces.decorators import AttributeOptions, CheckFor, MethodGiving
+    from refcount._core.async_shared import AsyncSharedResource
+    from refcount._core.shared import SharedResource
+    from refcount._faces.decorators import (
+        AsyncAttributeOptions,
+        AsyncMethodGiving,
+        AttributeOptions,
+        CheckFor,
+        Either,
+        LaterAttributeOptions,
+        MethodGiving,
+        Tasks,
+        Threads,
+    )
 
     D = typing_extensions.TypeVar("D", default=object)
+    T_co = TypeVar("T_co", covariant=True)
+    R_co = typing_extensions.TypeVar("R_co", covariant=True, default=SharedResource[T_co])
 else:
     D = TypeVar("D")
+    T_co = TypeVar("T_co", covariant=True)
+    R_co = TypeVar("R_co", covariant=True)
 
 T = TypeVar("T")
 V = TypeVar("V")
 W = TypeVar("W")
-T_co = TypeVar("T_co", covariant=True)
 
 # Elsewhere `Any` is the instance, of which no type can be known while its class is being made, and what a source or a
 # hook is handed.
 
-INSTANCE, VALUE = ("the instance",), ("the value",)
-"""What the user's functions are handed, as errors call it."""
-
-Part = tuple[Callable[..., Any] | None, bool]
-"""What makes, starts or stops a value, and whether it is given the instance."""
-
 
 @public
-class refcounted_attribute(Generic[T_co]):  # read like `property`, which it resembles
+class refcounted_attribute(Generic[T_co, R_co]):  # read like `property`, which it resembles
     """An attribute that is a shared resource, one for each instance: the instance's first consumer starts it.
 
     On a generator method it reads like `contextmanager`: what stands before the `yield` starts the resource, what
@@ -67,6 +66,11 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
     keeps goes with the instance and is reported; then a generator is closed, as any that is lost, so that only what
     stands in a `finally` is done.
 
+    Tasks share it, and it is an `AsyncSharedResource`, if the method is an asynchronous generator's, or if the factory,
+    `start` or `stop` is a coroutine function. What only returns something to be awaited, as a lambda may, is not seen
+    to be one: write `async def`. Of those, what an instance itself keeps is found at the end of the event loop, for the
+    task that is to stop it has the instance as well.
+
     Args:
         source: A generator method; or a factory, which makes the value, once for each start. Left out, it decorates
             a generator method with the options that were given.
@@ -75,6 +79,7 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
         stop: Called with the value of a factory to stop it.
         linger: How many seconds the resource stays up after the last lease is gone.
         check, overlap, exclusive, own_thread, at_exit: As in `SharedResource`.
+        stop_timeout, on_failure, per_loop: As in `AsyncSharedResource`, for tasks only, who take no `own_thread`.
         name: Names the resources in errors, warnings and reprs: a text, or a function of the instance that is called
             when the name is needed. By default the class and the attribute.
 
@@ -109,12 +114,127 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
 
     @overload
     def __init__(
-        self: refcounted_attribute[CheckFor[D]],
+        self: refcounted_attribute[CheckFor[D], Either],
+        source: None = None,
+        /,
+        *,
+        check: Callable[[Any], bool] | Callable[[D], bool] | None = None,
+        **options: Unpack[LaterAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[CheckFor[D], Threads],
         source: None = None,
         /,
         *,
         check: Callable[[Any], bool] | Callable[[D], bool] | None = None,
         **options: Unpack[AttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[CheckFor[D], Tasks],
+        source: None = None,
+        /,
+        *,
+        check: Callable[[Any], Awaitable[bool] | bool] | Callable[[D], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[T, AsyncSharedResource[T]],
+        source: Callable[[Any], AsyncIterator[T]],
+        /,
+        *,
+        check: Callable[[T], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[T, AsyncSharedResource[T]],
+        source: Callable[[], Awaitable[T]],
+        /,
+        *,
+        start: Callable[[T], object] | None = None,
+        stop: Callable[[T], object] | None = None,
+        check: Callable[[T], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[T, AsyncSharedResource[T]],
+        source: Callable[[Any], Awaitable[T]],
+        /,
+        *,
+        start: Callable[[Any, T], object] | Callable[[T], object] | None = None,
+        stop: Callable[[Any, T], object] | Callable[[T], object] | None = None,
+        check: Callable[[T], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[T, AsyncSharedResource[T]],
+        source: Callable[[], T],
+        /,
+        *,
+        start: Callable[[T], object] | None = None,
+        stop: Callable[[T], Awaitable[object]],
+        check: Callable[[T], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[T, AsyncSharedResource[T]],
+        source: Callable[[], T],
+        /,
+        *,
+        start: Callable[[T], Awaitable[object]],
+        stop: Callable[[T], object] | None = None,
+        check: Callable[[T], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[T, AsyncSharedResource[T]],
+        source: Callable[[Any], T],
+        /,
+        *,
+        start: Callable[[T], object] | None = None,
+        stop: Callable[[T], Awaitable[object]],
+        check: Callable[[T], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[T, AsyncSharedResource[T]],
+        source: Callable[[Any], T],
+        /,
+        *,
+        start: Callable[[T], Awaitable[object]],
+        stop: Callable[[T], object] | None = None,
+        check: Callable[[T], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[T, AsyncSharedResource[T]],
+        source: Callable[[Any], T],
+        /,
+        *,
+        start: Callable[[Any, T], object] | Callable[[T], object] | None = None,
+        stop: Callable[[Any, T], Awaitable[object]],
+        check: Callable[[T], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: refcounted_attribute[T, AsyncSharedResource[T]],
+        source: Callable[[Any], T],
+        /,
+        *,
+        start: Callable[[Any, T], Awaitable[object]],
+        stop: Callable[[Any, T], object] | Callable[[T], object] | None = None,
+        check: Callable[[T], Awaitable[bool] | bool] | None = None,
+        **options: Unpack[AsyncAttributeOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -177,38 +297,53 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
         start: Callable[..., object] | None = None,
         stop: Callable[..., object] | None = None,
         linger: float = 0.0,
-        check: Callable[[Any], bool] | None = None,
+        check: Callable[[Any], Awaitable[bool] | bool] | None = None,
         overlap: bool = False,
         exclusive: bool = False,
         own_thread: bool = False,
         at_exit: Literal["stop", "leave"] = "stop",
+        stop_timeout: float = math.inf,
+        on_failure: Literal["finish", "cancel"] = "finish",
+        per_loop: bool = False,
         name: str | Callable[[Any], str] | None = None,
     ) -> None:
         check_name("refcounted_attribute", name, INSTANCE)
-        self._options: Options[Any] = Options(linger, check, overlap, exclusive, own_thread, at_exit)
+        options = (linger, check, overlap, exclusive, own_thread, at_exit, stop_timeout, on_failure, per_loop)
+        self._terms: Terms[Any] = Terms(*options)
         self._name = one_line(name) if isinstance(name, str) else name
-        self._places: PerInstance[Place[T_co] | SharedResource[T_co]] | None = None
-        self._lives: Callable[[], Life[T_co]] | None = None
+        self._places: OwnResources | None = None
+        self._recipe: Recipe | None = None
         if source is not None:
-            self._recipe: Recipe[T_co] | None = Recipe(source, start, stop)
-            self.__doc__ = self._recipe.doc
-        elif start is None and stop is None:
-            self._recipe = None
-        else:
+            self._follow(Recipe(source, start, stop))
+        elif start is not None or stop is not None:
             raise TypeError("start and stop go with a factory, and this refcounted_attribute has none")
+
+    def _follow(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._kind = kind_of(recipe, self._terms)
+        self.__doc__ = recipe.doc
 
     @overload
     def __call__(
-        self: refcounted_attribute[CheckFor[object]], source: Callable[[Any], Iterator[V]], /
+        self: refcounted_attribute[CheckFor[object], Threads], source: Callable[[Any], Iterator[V]], /
     ) -> refcounted_attribute[V]: ...
     @overload
-    def __call__(self: refcounted_attribute[CheckFor[W]], source: MethodGiving[W, V], /) -> refcounted_attribute[V]: ...
-    def __call__(self: refcounted_attribute[Any], source: Callable[[Any], Any], /) -> refcounted_attribute[Any]:
+    def __call__(
+        self: refcounted_attribute[CheckFor[object], Tasks], source: Callable[[Any], AsyncIterator[V]], /
+    ) -> refcounted_attribute[V, AsyncSharedResource[V]]: ...
+    @overload
+    def __call__(
+        self: refcounted_attribute[CheckFor[W], Threads], source: MethodGiving[W, V], /
+    ) -> refcounted_attribute[V]: ...
+    @overload
+    def __call__(
+        self: refcounted_attribute[CheckFor[W], Tasks], source: AsyncMethodGiving[W, V], /
+    ) -> refcounted_attribute[V, AsyncSharedResource[V]]: ...
+    def __call__(self: Any, source: Callable[[Any], Any], /) -> Any:
         if self._recipe is not None:
             raise TypeError(f"{self!r} cannot be called: get it from an instance, and call that")
         made = copy.copy(self)
-        made._recipe = Recipe(source, None, None)
-        made.__doc__ = made._recipe.doc
+        made._follow(Recipe(source, None, None))
         return made
 
     def __set_name__(self, owner: type[object], name: str) -> None:
@@ -218,54 +353,24 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
                 "generator method, or hand a factory in"
             )
         if self._places is None:  # a second name is another one for the same thing
-            self._places = PerInstance(f"{name_of(owner)}.{name}")
+            self._places = OwnResources(f"{name_of(owner)}.{name}", self._name, self._recipe, self._kind)
 
     @overload
     def __get__(self, instance: None, owner: type[object], /) -> Self: ...
     @overload
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> SharedResource[T_co]: ...
-    def __get__(self, instance: object, owner: type[object] | None = None, /) -> Self | SharedResource[T_co]:
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> R_co: ...
+    def __get__(self, instance: object, owner: type[object] | None = None, /) -> Any:
         if instance is None:
             return self
         if self._places is None:
             raise no_name(self)
-        place = self._places.get(instance, lambda: self._place(instance))
-        return place if isinstance(place, SharedResource) else place.find() or self._make(place, instance)
-
-    def _place(self, instance: object) -> Place[T_co] | SharedResource[T_co]:
-        """Return where the resource of an instance is found: kept itself, unless it refers to the instance."""
-        assert self._recipe is not None  # `__set_name__` has seen to it
-        if self._recipe.sees_instance:
-            return Place()
-        if callable(self._name):
-            name = self._name_of(instance)
-            return new_resource(self._recipe.lives(instance, name), name, self._options)
-        self._lives = self._lives or self._recipe.lives(instance, self._full_name)  # the same for all
-        return new_resource(self._lives, self._full_name(), self._options)
-
-    def _make(self, place: Place[T_co], instance: object) -> SharedResource[T_co]:
-        assert self._recipe is not None
-        name = self._name_of(instance)
-        return place.keep(Own(place, self._recipe.lives(instance, name), name, self._options))
-
-    def _name_of(self, instance: object) -> Name:
-        if not callable(self._name):
-            return self._full_name()
-        weak = ref(instance)
-
-        def called() -> str:
-            found = weak()
-            return self._full_name() if found is None else text_of(named(self._name, self._full_name, (found,)))
-
-        return called
-
-    def _full_name(self) -> str:
-        if isinstance(self._name, str):
-            return self._name
-        return self._places.name if self._places is not None else self._source_name()
+        return self._places.resource(instance)
 
     def _source_name(self) -> str:
         return "nothing yet" if self._recipe is None else name_of(self._recipe.source)
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)  # its second parameter need not be given
 
     @property
     def __isabstractmethod__(self) -> bool:
@@ -284,117 +389,3 @@ class refcounted_attribute(Generic[T_co]):  # read like `property`, which it res
     def __repr__(self) -> str:
         name = "" if self._places is None else f" {self._places.name}"
         return f"<{type(self).__name__}{name} of {self._source_name()}>"
-
-
-class Recipe(Generic[T]):
-    """What makes the value of an instance, starts it and stops it.
-
-    Attributes:
-        doc: What the attribute says of itself.
-        sees_instance: Whether any of the three is given the instance.
-    """
-
-    __slots__ = ("_generates", "_parts", "doc", "sees_instance", "source")
-
-    def __init__(
-        self, source: Callable[..., Any], start: Callable[..., Any] | None, stop: Callable[..., Any] | None
-    ) -> None:
-        _refuse_unfit(source)
-        self.source: Callable[..., Any] = source
-        self._generates = inspect.isgeneratorfunction(function_of(source))
-        if self._generates and (start is not None or stop is not None):
-            raise TypeError(
-                f"start and stop go with a factory, and `{name_of(source)}` is a generator function: "
-                "what stands before its yield starts the resource, what stands after it stops it"
-            )
-        of_instance = self._generates or bool(misfit(source, ()))
-        check, what = (check_call, "method") if self._generates else (check_factory, "factory")
-        check(f"the {what} of a refcounted_attribute", source, INSTANCE if of_instance else ())
-        self._parts: list[Part] = [(source, of_instance), _hook("start", start), _hook("stop", stop)]
-        self.sees_instance: bool = any(sees for _, sees in self._parts)
-        written = source.__doc__ if of_instance and inspect.isroutine(source) else None
-        self.doc: str = written or f"A shared resource, each instance's own, made by `{name_of(source)}`."
-
-    def lives(self, instance: object, name: Name) -> Callable[[], Life[T]]:
-        """Return what makes the lives of the resource of `instance`, which is called `name`."""
-        make, start, stop = [
-            MethodType(function, instance) if sees and function is not None else function
-            for function, sees in self._parts
-        ]
-        assert make is not None
-        return cast("Callable[[], Life[T]]", make) if self._generates else lives_of_hooks(make, start, stop, name)
-
-
-def _refuse_unfit(source: object) -> None:
-    """Raise `TypeError` if no resource can be made of `source`, whatever it takes."""
-    kind = type(source)
-    if kind is staticmethod or kind is classmethod:
-        raise TypeError(f"refcounted_attribute needs the function itself, not a {kind.__name__}: `{name_of(source)}`")
-    if is_member(source):
-        raise TypeError(
-            f"the factory of a refcounted_attribute must make the value: {short(source)} is an attribute already"
-        )
-    if callable(source) and is_manager_function(function_of(source)):
-        raise TypeError(
-            f"refcounted_attribute takes the place of @contextmanager, so leave that out: `{name_of(source)}`"
-        )
-
-
-def _hook(what: str, function: Callable[..., Any] | None) -> Part:
-    """Return a hook, and whether it is given the instance."""
-    if function is None:
-        return None, False
-    of_instance = bool(misfit(function, VALUE)) and not misfit(function, INSTANCE + VALUE)
-    check_function(what, function, INSTANCE + VALUE if of_instance else VALUE)
-    return function, of_instance
-
-
-class Place(Generic[T]):
-    """Where the resource of one instance is found that refers to it: the instance would never go if it were kept.
-
-    Attributes:
-        closed: Whether it was closed, so that whatever comes in its place is to be closed as well.
-    """
-
-    __slots__ = ("_found", "closed")
-
-    def __init__(self) -> None:
-        self._found: dict[int, WeakValue[SharedResource[T]]] = {}
-        self.closed: bool = False
-
-    def find(self) -> SharedResource[T] | None:
-        """Return the resource, if there is one."""
-        return self._found.get(0, NOBODY)()
-
-    def keep(self, fresh: SharedResource[T]) -> SharedResource[T]:
-        """Keep a resource weakly, and return it, or that of a thread which was faster."""
-        reference = WeakValue(fresh, methodcaller("discard", self._found, 0))
-        while (found := self._found.setdefault(0, reference)()) is None:
-            WeakValue.discard(self._found, 0)
-        return found
-
-
-class Own(SharedResource[T]):
-    """A resource that refers to its instance, and so is forgotten while it is idle; but not that it was closed.
-
-    Args:
-        place: Where it is found.
-        lives: Makes what starts and stops it.
-        name: Its name.
-        options: What else was said of it.
-    """
-
-    __slots__ = ("_place",)
-
-    def __init__(self, place: Place[T], lives: Callable[[], Life[T]], name: Name, options: Options[T]) -> None:
-        self._setup(lives, name, options, anchored=False)
-        self._place = place
-        if place.closed:
-            super().close()
-
-    def close(self, timeout: float | None = None, *, force: bool = False) -> None:
-        """Close it, and whatever comes in its place."""
-        try:
-            super().close(timeout, force=force)
-        finally:
-            self._place.closed = self._place.closed or self.closed

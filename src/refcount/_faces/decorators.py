@@ -281,10 +281,19 @@ if TYPE_CHECKING:
         ) -> AsyncResourceMethod[P, V]: ...
         def __call__(self, source: Any, /) -> Any: ...
 
-    class AttributeOptions(_Options, _ThreadOptions, total=False, closed=True):
-        """The options for an attribute, less its check."""
+    class _AttributeOptions(_Options, total=False):
+        """The options for an attribute, less its check, and less those that say who drives it."""
 
         name: str | Callable[[Any], str] | None
+
+    class LaterAttributeOptions(_AttributeOptions, total=False, closed=True):
+        """The same, where there is nothing yet that says so either."""
+
+    class AttributeOptions(_AttributeOptions, _ThreadOptions, total=False, closed=True):
+        """Those for an attribute that threads share."""
+
+    class AsyncAttributeOptions(_AttributeOptions, _TaskOptions, total=False, closed=True):
+        """Those for an attribute that tasks share."""
 
     # What `refcounted_attribute` is when its options come first. A check is bound to what the method gives by a pair of
     # signatures, both of which a method must have: the one is held against the check, the other says what it gives. A
@@ -300,3 +309,11 @@ if TYPE_CHECKING:
         def __call__(self, instance: Never, /) -> Iterator[V_co]: ...
         @overload
         def __call__(self, instance: Any, /) -> Iterator[T_co]: ...
+
+    class AsyncMethodGiving(Protocol[V_co, T_co]):
+        """The same of an asynchronous generator method."""
+
+        @overload
+        def __call__(self, instance: Never, /) -> AsyncIterator[V_co]: ...
+        @overload
+        def __call__(self, instance: Any, /) -> AsyncIterator[T_co]: ...

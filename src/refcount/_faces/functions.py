@@ -91,6 +91,9 @@ class AsyncSharedFunction(_Shared[P], AsyncResourceFunction[P, T_co], Generic[P,
     __slots__ = ()
 
 
+_KINDS: dict[bool, type[_Shared[...]]] = {False: SharedFunction, True: AsyncSharedFunction}
+
+
 @overload
 def refcounted_resource(source: type[C], /, **options: Unpack[ClassOptions]) -> type[C]: ...
 @overload
@@ -231,13 +234,12 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
 
 def _shared_function(source: Callable[..., Any], terms: Terms[Any], *, for_tasks: bool) -> object:
     arguments = Arguments(terms.name_of(source), signature_of(source), terms)
-    kind: type[_Shared[...]] = SharedFunction
     make: Callable[..., Any] = thread_calls_of
     if for_tasks:
         from refcount._faces.async_calls import async_calls_of  # not before it is needed: it stands on anyio
 
-        kind, make = AsyncSharedFunction, async_calls_of
-    return kind(source, make(source, arguments, terms)(keep=arguments.none))
+        make = async_calls_of
+    return _KINDS[for_tasks](source, make(source, arguments, terms)(keep=arguments.none))
 
 
 def _shared_class(cls: type[Any], terms: Terms[Any]) -> object:

@@ -140,10 +140,15 @@ def check_call(what: str, thing: object, given: tuple[str, ...] | None = None, *
     if not inspect.isclass(thing) and not awaited and is_asynchronous(function_of(thing)):
         raise TypeError(f"{what} must not be asynchronous, since nobody would wait for it: `{name_of(thing)}` is")
     if given is not None:
-        unfit = misfit(thing, given)
-        if unfit:
-            shown = " and ".join(given) or "nothing"
-            raise TypeError(f"{what} is called with {shown}, and `{name_of(thing)}` takes {unfit}")
+        check_taken(what, thing, given)
+
+
+def check_taken(what: str, thing: object, given: tuple[str, ...]) -> None:
+    """Raise `TypeError`, naming `what` and `thing`, unless it can be called with so many arguments by position."""
+    unfit = misfit(thing, given)
+    if unfit:
+        shown = " and ".join(given) or "nothing"
+        raise TypeError(f"{what} is called with {shown}, and `{name_of(thing)}` takes {unfit}")
 
 
 def check_function(
@@ -192,9 +197,7 @@ def check_async_opener(what: str, thing: object, given: tuple[str, ...] = ()) ->
         raise TypeError(f"{what} is entered by `async with`, and `{name}` is for a plain `with`: use SharedResource")
     if inspect.iscoroutinefunction(function):
         raise TypeError(f"{what} must give an asynchronous context manager, and `{name}` is a coroutine function")
-    unfit = misfit(thing, given)
-    if unfit:
-        raise TypeError(f"{what} is called with {' and '.join(given) or 'nothing'}, and `{name}` takes {unfit}")
+    check_taken(what, thing, given)
 
 
 def _kind_that_runs_nothing(thing: object) -> str:
@@ -209,8 +212,12 @@ def _kind_that_runs_nothing(thing: object) -> str:
     return f"`{name_of(thing)}` is wrapped by contextmanager" if code_of(function) is _MANAGER_CODE else ""
 
 
+def _is_only_asynchronous(thing: object) -> bool:
+    return inspect.isclass(thing) and hasattr(thing, "__aenter__") and not hasattr(thing, "__enter__")
+
+
 def _refuse_asynchronous_class(what: str, thing: object, instead: str) -> None:
-    if inspect.isclass(thing) and hasattr(thing, "__aenter__") and not hasattr(thing, "__enter__"):
+    if _is_only_asynchronous(thing):
         raise TypeError(
             f"{what} is entered by a plain `with`, if at all, and `{name_of(thing)}` is an asynchronous context "
             f"manager: write {instead}"
@@ -279,23 +286,40 @@ def advises(**instead: str) -> Callable[[_F], _F]:
 
 def check_hooks(what: str, factory: object, start: object, stop: object, *, awaits: bool = False) -> None:
     """Raise `TypeError` unless the factory, which `what` names, and the hooks that are given can be called."""
-    check_factory(what, factory, awaits=awaits)
+    check_factory(what, factory, awaits=awaits, hooked=start is not None or stop is not None)
     for name, hook in (("start", start), ("stop", stop)):
         if hook is not None:
             check_function(name, hook, ("the value",), awaits=awaits)
 
 
-def check_factory(what: str, factory: object, given: tuple[str, ...] = (), *, awaits: bool = False) -> None:
-    """Raise `TypeError` unless a call of the factory, which `what` names, can make a value."""
+def check_factory(
+    what: str, factory: object, given: tuple[str, ...] = (), *, awaits: bool = False, hooked: bool = False
+) -> None:
+    """Raise `TypeError` unless a call of the factory, which `what` names, can make a value.
+
+    Args:
+        what: What it is to the user.
+        factory: What was handed in.
+        given: What it is going to be called with, each by position.
+        awaits: Whether what it returns is awaited if it can be: tasks share the value.
+        hooked: Whether there is a hook that starts or stops the value, so that nobody takes it for entered.
+    """
     if isinstance(factory, GivesLeases):
         raise TypeError(f"{what} must make the value: {short(factory)} is shared already, and gives leases")
     name = name_of(factory)
     check_callable(what, factory)
     opener = f"contextmanager({name})" if inspect.isgeneratorfunction(function_of(factory)) else name
+    resource = "AsyncSharedResource" if awaits else "SharedResource"
     check_function(
-        what, factory, given, f": write SharedResource({opener}), or @refcounted_resource above it", awaits=awaits
+        what, factory, given, f": write {resource}({opener}), or @refcounted_resource above it", awaits=awaits
     )
-    _refuse_asynchronous_class(what, factory, f"`lambda: {name}()` if nobody is to enter it")
+    instead = f"`lambda: {name}()` if nobody is to enter it"
+    if not awaits:
+        _refuse_asynchronous_class(what, factory, instead)
+    elif not hooked and _is_only_asynchronous(factory):
+        raise TypeError(
+            f"{what} only makes the value, and `{name}` is to be entered: write {resource}({name}), or {instead}"
+        )
 
 
 def check_name(what: str, name: object, given: tuple[str, ...] | None = None) -> None:
