@@ -21,8 +21,8 @@ from typing import Any, Generic, Literal, Self, TypeVar, cast
 import pytest
 
 from refcount import ClosedError, Lease, RefcountError, State
-from refcount._core.openers import Options
 from refcount._faces.classes import StartStop, resource_of, shared_class
+from refcount._faces.terms import Terms
 from refcount.testing import ManualClock
 from tests.helpers.interrupting import interrupt_everywhere
 from tests.helpers.programs import run_program
@@ -46,8 +46,8 @@ def shared(
     """Decorate a class as `@refcounted_resource(...)` does."""
 
     def decorate(cls: C) -> C:
-        options: Options[Any] = Options(linger, check, overlap, exclusive, own_thread, at_exit)
-        return cast("C", shared_class(cast("Any", cls), options, name))
+        terms: Terms[Any] = Terms(linger, check, overlap, exclusive, own_thread, at_exit, name=name)
+        return cast("C", shared_class(cast("Any", cls), terms))
 
     return decorate
 
@@ -254,14 +254,14 @@ class TestSharing:
         source = """
 import sys
 from refcount import StartStop
-from refcount._core.openers import Options
 from refcount._faces.classes import shared_class
+from refcount._faces.terms import Terms
 class Camera(StartStop):
     def start(self):
         print("start")
     def stop(self):
         print("stop")
-camera = shared_class(type("Sub", (Camera,), {}), Options(at_exit=sys.argv[1]), None)()
+camera = shared_class(type("Sub", (Camera,), {}), Terms(at_exit=sys.argv[1]))()
 camera.__enter__()
 """
         stopped, left = (run_program(source, how, options=["-W", "default"]) for how in ("stop", "leave"))
@@ -450,7 +450,7 @@ class TestThreads:
                 unguarded.add(interruption.function)
                 leave(camera)
             assert camera.lines == ["start", "stop"] * (len(camera.lines) // 2), interruption
-        assert unguarded <= {"_methods.<locals>.leave", "_sharing", "Entries.leave"}
+        assert unguarded <= {"ThreadClass.methods.<locals>.leave", "SharedClass.shares", "Entries.leave"}
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # pytest-timeout has a thread

@@ -96,8 +96,8 @@ def what_is_refused() -> None:
     Camera()  # type: ignore[call-arg]  # an argument is missing
     Camera(0).zom  # type: ignore[attr-defined]  # a typo
     resource_of(Camera(0)).usecont  # type: ignore[attr-defined]  # a typo
-    resource_of(Unfit())  # type: ignore[arg-type]  # it cannot be entered
-    resource_of(Camera)  # type: ignore[arg-type]  # the class instead of an instance
+    resource_of(Unfit())  # type: ignore[call-overload]  # it cannot be entered
+    resource_of(Camera)  # type: ignore[call-overload]  # the class instead of an instance
     with resource_of(Counter()):  # type: ignore[attr-defined]  # a resource is called first
         pass
     with Camera:  # type: ignore[attr-defined]  # the class instead of an instance

@@ -260,7 +260,7 @@ async def classes() -> None:
     Camera("front")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     Camera(0).idnex  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]
     refcounted_resource(Unfit)  # type: ignore[type-var]  # ty: ignore[no-matching-overload]
-    resource_of(Unfit())  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    resource_of(Unfit())  # type: ignore[call-overload]  # ty: ignore[invalid-argument-type]
     async with Camera(0):  # type: ignore[attr-defined]  # ty: ignore[invalid-context-manager]
         pass
 

@@ -271,6 +271,7 @@ class BlockLease(AsyncLease[T_co]):
             await super().__aexit__(exc_type, exc, trace)
 
     async def release(self) -> bool:
+        self._resource._blocks.pop(self, None)
         if self._resource._entered is not None:
             self._resource._entered.pop(id(self), None)
         return await super().release()

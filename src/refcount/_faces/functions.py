@@ -150,7 +150,8 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
     A class stays the class, and the with-statement of each of its instances becomes shared: the first entry runs its
     own `__enter__`, the last exit its own `__exit__`. That always gets (None, None, None), whatever a with-body raised,
     and what it returns is ignored: one consumer's error is not the others'. So a class that rolls back when the body
-    raises, or swallows what it raised, is not one to share. A class takes none of the options that are for many
+    raises, or swallows what it raised, is not one to share. What has `__aenter__` and `__aexit__` is shared among tasks
+    in the same way; what has both pairs has a resource for each of them. A class takes none of the options that are for many
     resources: `key`, `capacity`, `weight` and `when_full`. It must be a new one: a class that its module has already is
     refused, but one that a function or `type(...)` has made a while ago looks like a new one, and is changed.
 
@@ -245,4 +246,4 @@ def _shared_function(source: Callable[..., Any], terms: Terms[Any], *, for_tasks
 def _shared_class(cls: type[Any], terms: Terms[Any]) -> object:
     from refcount._faces.classes import shared_class  # not before it is needed: most users decorate functions
 
-    return shared_class(cls, terms.for_threads(name_of(cls)), terms.name)
+    return shared_class(cls, terms)

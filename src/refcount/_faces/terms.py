@@ -72,23 +72,25 @@ class Terms(Generic[T]):
         """Return what stands before the arguments in the names of the resources of `source`."""
         return self.name if isinstance(self.name, str) else name_of(source)
 
-    def for_threads(self, name: str) -> Options[T]:
-        """Return those of what `name` is the name of, and which threads drive.
+    def for_threads(self, name: str, *, alone: bool = True) -> Options[T]:
+        """Return those of what `name` is the name of, and which threads drive, `alone` or tasks as well.
 
         Raises:
             TypeError: One of them has no effect there, or the check would have to be awaited.
         """
-        self._refuse(TASKS, f"`{name}`, which is not asynchronous: it is for what tasks share")
+        if alone:
+            self._refuse(TASKS, f"`{name}`, which is not asynchronous: it is for what tasks share")
         check: Any = self.check  # that it is no coroutine function, `Options` sees
         return Options(self.linger, check, self.overlap, self.exclusive, self.own_thread, self.at_exit)
 
-    def for_tasks(self, name: str) -> AsyncOptions[T]:
-        """Return those of what `name` is the name of, and which tasks drive.
+    def for_tasks(self, name: str, *, alone: bool = True) -> AsyncOptions[T]:
+        """Return those of what `name` is the name of, and which tasks drive, `alone` or threads as well.
 
         Raises:
             TypeError: One of them has no effect there.
         """
-        self._refuse(THREADS, f"`{name}`, which is asynchronous: start and stop run in a task of their own")
+        if alone:
+            self._refuse(THREADS, f"`{name}`, which is asynchronous: start and stop run in a task of their own")
         return self._for_tasks()
 
     def _for_tasks(self) -> AsyncOptions[T]:
