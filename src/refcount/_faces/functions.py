@@ -151,7 +151,7 @@ def refcounted_resource(source: Callable[..., Any] | None = None, /, **options: 
     own `__enter__`, the last exit its own `__exit__`. That always gets (None, None, None), whatever a with-body raised,
     and what it returns is ignored: one consumer's error is not the others'. So a class that rolls back when the body
     raises, or swallows what it raised, is not one to share. What has `__aenter__` and `__aexit__` is shared among tasks
-    in the same way; what has both pairs has a resource for each of them. A class takes none of the options that are for many
+    in the same way; what has both pairs has a resource for each. A class takes none of the options that are for many
     resources: `key`, `capacity`, `weight` and `when_full`. It must be a new one: a class that its module has already is
     refused, but one that a function or `type(...)` has made a while ago looks like a new one, and is changed.
 
