@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from refcount._faces.functions import refcounted_resource
     from refcount._faces.methods import AsyncResourceMethod, ResourceMethod, refcounted_method
     from refcount._faces.resource_function import ResourceFunction
+    from refcount._faces.stoppable_task import StoppableTask
 
 __all__ = [
     "USECOUNT_MAX",
@@ -59,6 +60,7 @@ __all__ = [
     "SharedResource",
     "StartStop",
     "State",
+    "StoppableTask",
     "StoppableThread",
     "UnderflowException",
     "WorkerGroup",
@@ -80,6 +82,7 @@ _LATE = {
     "AsyncSharedResource": "_core.async_shared",
     "ResourceFunction": "_faces.resource_function",
     "ResourceMethod": "_faces.methods",
+    "StoppableTask": "_faces.stoppable_task",
     "refcounted_method": "_faces.methods",
     "refcounted_resource": "_faces.functions",
 }

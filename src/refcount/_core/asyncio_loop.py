@@ -115,6 +115,7 @@ class AsyncioLoop(Loop):
     def __init__(self, loop: asyncio.AbstractEventLoop, now: Callable[[], float]) -> None:
         super().__init__()
         self.now = now
+        self._detached: set[asyncio.Task[None]] = set()
         self._loop = ref(loop)
 
     @property
@@ -143,6 +144,12 @@ class AsyncioLoop(Loop):
         task.ends = ends
         task.called = name
         return task
+
+    def detach(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Job:
+        task = asyncio.get_running_loop().create_task(run(), name=name)
+        self._detached.add(task)  # of which the loop itself has weak references alone
+        task.add_done_callback(self._detached.discard)
+        return task.cancel
 
     def call_later(self, seconds: float, job: Job) -> Timer:
         loop = self._loop()

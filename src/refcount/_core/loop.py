@@ -1,8 +1,8 @@
 """`Loop`: an event loop, asyncio's or trio's, and what the driver for tasks asks of it.
 
-What anyio offers for both is taken from anyio: scopes that cancel and shield. It does not offer a task that belongs to
-nobody's task group, nor something to sleep on that another thread may wake, nor a look at which loop runs here that is
-quick enough for every lease; these are in `asyncio_loop` and `trio_loop`.
+What anyio offers for both is taken from anyio: scopes that cancel and shield, and events. It does not offer a task that
+belongs to nobody's task group, nor something to sleep on that another thread may wake, nor a look at which loop runs
+here that is quick enough for every lease; these are in `asyncio_loop` and `trio_loop`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from weakref import WeakKeyDictionary
 
 try:
     from anyio import CancelScope as CancelScope
+    from anyio import Event as Event
+    from anyio import move_on_after as move_on_after
 except ImportError as error:
     raise ImportError(
         "resources for tasks need anyio, which is not installed: pip install 'refcounted[async]'"
@@ -116,6 +118,10 @@ class Loop:
 
     def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: Name, context: Context) -> OwnTask:
         """Start a task of nobody's group; `ends` is called when the loop ends, in place of a cancellation."""
+        raise NotImplementedError
+
+    def detach(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Job:
+        """Start a task of nobody's group, which the end of the loop cancels, and return what cancels it before."""
         raise NotImplementedError
 
     def call_later(self, seconds: float, job: Job) -> Timer:

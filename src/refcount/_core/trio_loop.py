@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -127,6 +127,16 @@ class TrioLoop(Loop):
 
         task = trio.lowlevel.spawn_system_task(live, name=text_of(name), context=context)
         return _TrioTask(scope, self.now, task)
+
+    def detach(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Job:
+        scope = trio.CancelScope()
+
+        async def live() -> None:
+            with scope:
+                await run()
+
+        trio.lowlevel.spawn_system_task(live, name=name, context=copy_context())
+        return scope.cancel
 
     def call_later(self, seconds: float, job: Job) -> Timer:
         scope = trio.CancelScope()
