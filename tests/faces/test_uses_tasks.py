@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from refcount import AsyncSharedResource, SharedResource, State, uses
+from refcount import AsyncSharedResource, SharedResource, State, refcounted_method, refcounted_resource, uses
 from tests.helpers.loops import Job, Run, checkpoint, error_of, run, until
 from tests.helpers.programs import run_program
 
@@ -224,6 +224,46 @@ class TestCoroutines:
 
         run(body)
 
+    def test_decorated_functions_and_methods(self, run: Run) -> None:
+        """As they are, behind a call, to be called each time; and a method of the same class, or a subclass."""
+
+        @refcounted_resource
+        async def letter(which: str = "a") -> AsyncGenerator[str]:
+            yield which
+
+        class Owner:
+            @refcounted_method
+            async def mine(self) -> AsyncGenerator[str]:
+                yield "mine"
+
+            @refcounted_method
+            def plain(self) -> Generator[str]:
+                yield "plain"
+
+            @uses(mine, letter, plain)
+            async def method(self, first: str, second: str, third: str, x: int) -> str:
+                return f"{first}{second}{third}{x}{self.mine.resource().usecount}"
+
+        class Other(Owner):
+            @refcounted_method
+            async def mine(self) -> AsyncGenerator[str]:
+                yield "other"
+
+        owner = Owner()
+
+        @uses(letter.resource("b"), partial(letter, "c"), owner.mine)
+        async def coroutine(first: str, second: str, third: str) -> str:
+            return first + second + third
+
+        async def body() -> None:
+            async with owner.mine():
+                assert await coroutine() == "bcmine"
+                assert await owner.method(1) == "mineaplain12"
+            assert await Other().method(1) == "otheraplain11"
+            assert letter.resources() == ()
+
+        run(body)
+
 
 class TestGenerators:
     """An asynchronous generator holds its leases from its first step to its end."""
@@ -340,6 +380,29 @@ class TestHandedIn:
                 untyped(resource)(plain)
             with pytest.raises(TypeError, match="is no coroutine function, nor an asynchronous generator function"):
                 untyped(partial(resource))(plain)
+
+    def test_a_plain_function_cannot_use_what_was_decorated_for_tasks(self) -> None:
+        """Nor can a plain method use such a method of its class."""
+
+        @refcounted_resource
+        async def letter(which: str = "a") -> AsyncGenerator[str]:
+            yield which
+
+        for resource in (letter, partial(letter, "a"), letter.resource("a")):
+            with pytest.raises(TypeError, match="is entered by `async with`: write `async def function`"):
+
+                @untyped(resource)
+                def function(_a: str) -> None: ...
+
+        class Owner:
+            @refcounted_method
+            async def mine(self) -> AsyncGenerator[str]:
+                yield "mine"
+
+            def method(self, _a: str) -> None: ...
+
+        with pytest.raises(TypeError, match="is entered by `async with`: write `async def method`"):
+            untyped(Owner.mine)(Owner.method)
 
     def test_a_plain_function_that_is_given_a_lease_for_tasks(self) -> None:
         """What a call gives is seen at the call, before anything is held."""

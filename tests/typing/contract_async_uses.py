@@ -1,9 +1,10 @@
 """What type checkers infer and refuse for `uses` with resources for tasks. Checked, never run."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from functools import partial
 from typing import Any, assert_type
 
-from refcount import AsyncLease, AsyncSharedResource, SharedResource, refcounted_resource, uses
+from refcount import AsyncLease, AsyncSharedResource, SharedResource, refcounted_method, refcounted_resource, uses
 
 
 class Conn:
@@ -53,6 +54,31 @@ async def async_iterator(conn: Conn) -> AsyncIterator[str]:
     yield f"{conn}"
 
 
+@refcounted_resource
+async def remote(name: str = "users") -> AsyncGenerator[Conn]:
+    """Open it, for tasks."""
+    yield Conn()
+
+
+class Producer:
+    """Has resources of its own."""
+
+    @refcounted_method
+    async def feed(self) -> AsyncGenerator[Conn]:
+        """Need no argument once it is bound."""
+        yield Conn()
+
+    @refcounted_method
+    async def channel(self, topic: str) -> AsyncGenerator[Conn]:
+        """Need one."""
+        yield Conn()
+
+    @uses(feed, remote, partial(remote, "users"))
+    async def method(self, first: Conn, second: Conn, third: Conn, x: int) -> str:
+        """Take the value of a method of its own class, and of functions."""
+        return f"{first}{second}{third}{x}"
+
+
 class Owner:
     """Every kind of method."""
 
@@ -87,6 +113,7 @@ async def what_is_inferred() -> None:
     assert_type(await mixed(1), str)
     assert_type(async_generator(1), AsyncGenerator[str, bytes])
     assert_type(async_iterator(), AsyncIterator[str])
+    assert_type(await Producer().method(1), str)
     owner = Owner()
     assert_type(await owner.method(1), str)
     assert_type(await Owner.method(owner, 1), str)
@@ -127,4 +154,5 @@ uses(db)(plain)  # type: ignore[type-var]  # it is not asynchronous
 uses(db)(generator)  # type: ignore[type-var]  # nor is this
 uses(db)(wrong_value)  # type: ignore[arg-type]  # its value is no `Cache`
 uses(db, cache)(wrong_order)  # type: ignore[arg-type]  # the resources stand in the other order
+uses(Producer.channel)  # type: ignore[arg-type]  # it needs a topic
 uses(db())  # type: ignore[call-overload]  # a lease instead of the resource

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 OWNERS = ("self", "cls", "_self", "_cls", "mcs", "mcls")
 """What the first parameter of a method is called; the values come after it."""
 
+FOR_TASKS = {
+    "refcount._core.async_shared": "AsyncSharedResource",
+    "refcount._faces.async_resource_function": "TaskShared",
+}
+"""What gives leases for tasks, by its module: where that is not imported, there are none."""
+
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 # `Any`, since it depends on the kind of the function, which only `inspect` tells, how what its call gives is used.
@@ -283,8 +289,8 @@ def is_for_tasks(resource: object) -> bool:
     """Say whether it can be seen that what `resource` gives is entered by `async with`."""
     while isinstance(resource, partial):
         resource = resource.func
-    module = sys.modules.get("refcount._core.async_shared")
-    return module is not None and isinstance(resource, module.AsyncSharedResource)
+    kinds = [getattr(sys.modules.get(module), name, None) for module, name in FOR_TASKS.items()]
+    return any(kind is not None and isinstance(resource, kind) for kind in kinds)
 
 
 def is_lease_for_tasks(thing: object) -> TypeGuard[AsyncLease[Any]]:

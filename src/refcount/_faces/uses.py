@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         Uses4,
         Uses5,
     )
-    from refcount._faces.methods import ResourceMethod
+    from refcount._faces.methods import AsyncResourceMethod, ResourceMethod
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -52,7 +52,7 @@ Function = Callable[..., Any]  # since it depends on its kind, which only `inspe
 
 if TYPE_CHECKING:
     Plain = Callable[[], Lease[A]] | refcounted_attribute[A] | ResourceMethod[[], A]
-    Source = Plain[A] | Callable[[], AsyncLease[A]]
+    Source = Plain[A] | Callable[[], AsyncLease[A]] | AsyncResourceMethod[[], A]
 
 
 @overload
