@@ -146,5 +146,5 @@ def test_output(name: str) -> None:
 def test_every_example_is_run() -> None:
     """Those that are not here are in `test_examples` and `test_examples_tasks`."""
     elsewhere = {"cpu_monitor", "dataframes", "instance_manager", "producer_consumer", "worker_pool"}
-    elsewhere |= {"fastapi_app", "price_feed", "trio_feed"}
+    elsewhere |= {"fastapi_app", "price_feed", "producer_task", "trio_feed"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == elsewhere | set(OUTPUT)

@@ -6,10 +6,13 @@ import sys
 from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.helpers.watched import WAIT
-from tests.house.test_examples import EXAMPLES, load_example
+from tests.house.test_examples import EXAMPLES, PRODUCER_CONSUMER, load_example
+
+PRODUCER_TASK = PRODUCER_CONSUMER.replace("thread", "task").replace("with refcounted_attribute", "as a shared resource")
 
 PRICE_FEED = """\
 nobody watches: idle
@@ -73,6 +76,44 @@ def run_example(name: str, *arguments: str) -> str:
     assert ended.stderr == ""
     assert ended.returncode == 0
     return ended.stdout
+
+
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+def test_producer_task(library: str) -> None:
+    """The founding example for tasks prints what that for threads does."""
+    assert run_example("producer_task", library) == PRODUCER_TASK
+
+
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+def test_race_of_the_hand_written_producer(library: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who comes while the last one waits for the end of the task gets another one, which is lost; shared, it is not."""
+    example = load_example("producer_task")
+
+    async def by_hand() -> None:
+        producer = example.ProducerClass()
+        await producer.add_consumer()
+        first = producer.task
+        async with anyio.create_task_group() as group:
+            group.start_soon(producer.del_consumer)
+            await first.stopping.wait()
+            await producer.add_consumer()
+            lost = producer.task
+        assert (producer.consumers.usecount, producer.task, lost.is_alive()) == (1, None, True)
+        await lost.stop()
+
+    async def shared() -> None:
+        producer = example.Producer()
+        lease = await producer.task.acquire()
+        async with anyio.create_task_group() as group:
+            group.start_soon(lease.release)
+            await lease.value.stopping.wait()
+            async with producer.task() as task:
+                assert task.is_alive()
+        assert not task.is_alive()
+
+    for form in (by_hand, shared):
+        anyio.run(form, backend=library)
+    assert capsys.readouterr().out.count("Starting producer task") == 2
 
 
 @pytest.mark.parametrize(
