@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from refcount._core.async_stopping import AsyncStoppable
-from refcount._core.generation import STOPPING, Generation
+from refcount._core.generation import STOPPING, UP, Generation
 from refcount._core.loops import here
 from refcount._support.numbers import check_timeout
 
@@ -218,6 +218,9 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
         home = generation.home
         if generation is not self._machine.current or home is None:
             return
+        if home.closed:  # and nobody stops it there any more
+            self._leave_behind(home)
+            return
         tried = home.runs_here
 
         def flush() -> None:
@@ -230,7 +233,7 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
             self._flush_now()
         else:
             home.call_soon(flush)
-        await self._wait_until(lambda: tried and generation.phase is not STOPPING, None)
+        await self._wait_until(lambda: generation.phase is not STOPPING and (tried or generation.phase is not UP), None)
 
     async def _close_each(self, seconds: float | None, *, force: bool) -> None:
         """Close the resource of this event loop, and see that those of others are closed in theirs."""
