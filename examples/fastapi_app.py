@@ -22,20 +22,17 @@ import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.responses import StreamingResponse
 
-from refcount import AsyncSharedResource
+from refcount import refcounted_resource
 
 LINGER = 0.5  # seconds; a real server would take 10 or 60
 
 
-@asynccontextmanager
-async def open_client() -> AsyncGenerator[httpx.AsyncClient]:
+@refcounted_resource(linger=LINGER)
+async def client() -> AsyncGenerator[httpx.AsyncClient]:
     print("  (open)")
     async with httpx.AsyncClient(base_url=os.environ["UPSTREAM"]) as opened:
         yield opened
     print("  (close)")
-
-
-client = AsyncSharedResource(open_client, linger=LINGER)
 
 
 async def lease() -> AsyncGenerator[httpx.AsyncClient]:
@@ -90,20 +87,20 @@ async def serving(application: FastAPI) -> AsyncGenerator[str]:
 async def show() -> None:
     async with serving(library) as upstream, serving(app) as address, httpx.AsyncClient(base_url=address) as browser:
         os.environ["UPSTREAM"] = upstream
-        print("nobody asks:", client.state.value)
+        print("nobody asks:", client.resource().state.value)
 
         answers = await asyncio.gather(*(browser.get(f"/titles/{number}") for number in (1, 2, 3)))
         print("three ask at once:", *(answer.json() for answer in answers), sep="\n    ")
 
         async with browser.stream("GET", "/texts/4") as answer:
-            print("soon after one reads a stream, with client", client.generation)
+            print("soon after one reads a stream, with client", client.resource().generation)
             async for line in answer.aiter_lines():
                 print(f"    {line} - leases: {client.usecount}")
-        await client.wait_stopped(timeout=60)
+        await client.resource().wait_stopped(timeout=60)
 
         async with browser.stream("GET", "/texts/5") as answer:
             print("another goes away after", await anext(answer.aiter_lines()))
-        await client.wait_stopped(timeout=60)
+        await client.resource().wait_stopped(timeout=60)
 
 
 if __name__ == "__main__":

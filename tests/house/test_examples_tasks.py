@@ -169,7 +169,7 @@ def test_app_in_one_loop(example: Any, browser: Any, capsys: pytest.CaptureFixtu
     with browser:
         assert browser.get("/titles/1").json() == "Book 1, line 1"
         assert browser.get("/texts/2").text.splitlines()[-1] == "BOOK 2, LINE 5"
-        assert (example.client.generation, example.client.usecount) == (1, 0)
+        assert (example.client.resource().generation, example.client.usecount) == (1, 0)
     assert capsys.readouterr().out == "  (open)\n  (close)\n"
 
 
