@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
@@ -11,6 +11,29 @@ import trio
 async def opened() -> AsyncGenerator[None]:
     """Start and stop nothing."""
     yield
+
+
+class Counted:
+    """Shares one value for each key: a dict of counts and one of values. The least that one can write."""
+
+    def __init__(self) -> None:
+        self._counts: dict[object, int] = {}
+        self._values: dict[object, AbstractAsyncContextManager[None]] = {}
+
+    @asynccontextmanager
+    async def share(self, key: object) -> AsyncGenerator[None]:
+        """Start it for the first; who comes while it starts does not wait for that."""
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if self._counts[key] == 1:
+            self._values[key] = opened()
+            await self._values[key].__aenter__()
+        try:
+            yield
+        finally:
+            self._counts[key] -= 1
+            if self._counts[key] == 0:
+                del self._counts[key]
+                await self._values.pop(key).__aexit__(None, None, None)
 
 
 class _Life:

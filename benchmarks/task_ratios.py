@@ -11,16 +11,15 @@ On asyncio, whose own lock the first rows are compared with; and some of it on t
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import partial
 from typing import NamedTuple
 
 import trio
 from measuring import SECONDS_PER_MEASUREMENT, Comparison, Table, comparison, parser, show, verdict
-from task_peers import InNursery, InTasks, opened
+from task_peers import Counted, InNursery, InTasks, opened
 
-from refcount import AsyncSharedResource
+from refcount import AsyncSharedResource, refcounted_resource
 
 Body = Callable[[int], Awaitable[None]]
 """A coroutine function that does the measured thing so many times."""
@@ -40,12 +39,29 @@ class Row(NamedTuple):
     """How often each is done in one measurement, for what takes long; else as often as there is time for."""
 
 
+@refcounted_resource
+async def camera(index: int) -> AsyncGenerator[int]:
+    """Start and stop nothing."""
+    yield index
+
+
 def entering(entry: Callable[[], AbstractAsyncContextManager[object]]) -> Body:
     """Enter and leave what is called."""
 
     async def body(n: int) -> None:
         for _ in range(n):
             async with entry():
+                pass
+
+    return body
+
+
+def entering_key(function: Callable[[int], AbstractAsyncContextManager[object]], key: int) -> Body:
+    """Enter and leave what is called with one argument."""
+
+    async def body(n: int) -> None:
+        for _ in range(n):
+            async with function(key):
                 pass
 
     return body
@@ -101,10 +117,15 @@ async def asyncio_rows(held: AsyncExitStack) -> list[Row]:
     shared, lingering = AsyncSharedResource(opened), AsyncSharedResource(opened, linger=10.0)
     await held.enter_async_context(shared())
     held.push_async_callback(lingering.flush)
-    lock, alone = taking(asyncio.Lock()), entering(partial(InTasks().share, 0))
+    counted, in_tasks = Counted(), InTasks()
+    for sharing in (camera(0), counted.share(0), in_tasks.share(0)):
+        await held.enter_async_context(sharing)
+    lock, join, alone = taking(asyncio.Lock()), entering_key(camera, 0), entering_key(in_tasks.share, 1)
     return [
         Row("held", "join what is held / async with asyncio.Lock()", entering(shared), lock, 2.0),
         Row("linger", "come back within a linger / async with asyncio.Lock()", entering(lingering), lock, 2.0),
+        Row("function", "join camera(0) / a dict and a count", join, entering_key(counted.share, 0), 0.8),
+        Row("task", "join camera(0) / by hand, in a task", join, entering_key(in_tasks.share, 0)),
         Row("alone", "first and last / by hand, in a task", entering(AsyncSharedResource(opened)), alone, 3.0),
         Row("waiters", "each of 10,000 waiters for a start / of 100", waiting(MANY), waiting(FEW), 1.5, MANY),
         Row("events", "each of 10,000 waiters for an Event / of 100", for_event(MANY), for_event(FEW), None, MANY),
@@ -117,7 +138,7 @@ async def trio_rows(held: AsyncExitStack) -> list[Row]:
     await held.enter_async_context(shared())
     held.push_async_callback(lingering.flush)
     nursery = await held.enter_async_context(trio.open_nursery())
-    lock, alone = taking(trio.Lock()), entering(partial(InNursery(nursery).share, 0))
+    lock, alone = taking(trio.Lock()), entering_key(InNursery(nursery).share, 0)
     return [
         Row("held", "join what is held / async with trio.Lock()", entering(shared), lock),
         Row("linger", "come back within a linger / async with trio.Lock()", entering(lingering), lock),
@@ -192,7 +213,7 @@ def tables(chosen: list[str], rounds: int) -> Iterator[Table]:
 
 def main() -> None:
     """Measure and print."""
-    names = ["held", "linger", "alone", "waiters", "events"]
+    names = ["held", "linger", "function", "task", "alone", "waiters", "events"]
     options = parser("What a task pays, beside what people write by hand.")
     options.add_argument("--rounds", type=int, default=100, help="measurements of each row (default: %(default)s)")
     options.add_argument("--row", action="append", choices=names, help="measure only this row; may be repeated")
