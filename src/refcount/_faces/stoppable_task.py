@@ -95,8 +95,10 @@ class StoppableTask:
 
         Example:
             >>> import anyio, asyncio
+            >>> async def wait(stopping: anyio.Event) -> None:
+            ...     await stopping.wait()
             >>> async def main():
-            ...     task = StoppableTask(anyio.Event.wait)
+            ...     task = StoppableTask(wait)
             ...     await task.start()
             ...     print(task.is_alive())
             ...     await task.stop()
