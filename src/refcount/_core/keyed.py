@@ -147,12 +147,15 @@ class Keyed(Generic[M]):
         """Do something with each member, whichever raises; return what came of it, and what was raised."""
         results: list[R] = []
         errors: list[Exception] = []
-        for member in members:
-            try:
-                results.append(act(member))
-            except Exception as error:
-                errors.append(error)
-        return results, errors
+        try:
+            for member in members:
+                try:
+                    results.append(act(member))
+                except Exception as error:
+                    errors.append(error)
+            return results, errors
+        finally:
+            del errors  # they refer to this frame
 
     def _known(self) -> list[M]:
         """Return the members that are alive."""

@@ -159,6 +159,8 @@ def life_of(manager: object, name: Name) -> Life[Any]:
     if getattr(manager, "__exit__", None) is None:
         shown = short(manager)
         hint = "; wrap the function with contextlib.contextmanager" if isinstance(manager, Generator) else ""
+        if hasattr(manager, "__aexit__"):
+            hint = ": that is for tasks, so share it with AsyncSharedResource, or annotate what the function returns"
         raise TypeError(f"the opener of {text_of(name)} must return a context manager, not {shown}{hint}")
     return _entered(manager)  # type: ignore[return-value,arg-type]  # a generator function returns just that
 

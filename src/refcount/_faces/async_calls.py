@@ -79,7 +79,11 @@ class AsyncCalls(Calls[AsyncMember[T]], AsyncFamily[T], Generic[T]):
             for keeper in keepers:
                 keeper.forgo()
             raise
-        raise_all([*errors, *self._each(keepers, lambda keeper: keeper.settle())[1]], f"flushing {self.name}")
+        errors += self._each(keepers, lambda keeper: keeper.settle())[1]
+        try:
+            raise_all(errors, f"flushing {self.name}")
+        finally:
+            del errors  # they refer to this frame
         return bool(keepers)
 
     def shut(self, *, force: bool) -> None:

@@ -39,10 +39,13 @@ def note(error: BaseException, text: str) -> None:
 
 def raise_all(errors: list[Exception], where: str) -> None:
     """Raise what happened while doing one thing after another: the one error, or a group of them; nothing if none."""
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ExceptionGroup(f"{len(errors)} errors while {where}", errors)
+    try:
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} errors while {where}", errors)
+    finally:
+        del errors  # the one of them would refer to this frame
 
 
 def raise_worst(errors: list[BaseException], where: str) -> None:
