@@ -29,7 +29,7 @@ from refcount import (
     State,
     refcounted_resource,
 )
-from tests.helpers.loops import Job, Run, checkpoint, error_of, run, run_asyncio, settled, until
+from tests.helpers.loops import Job, Run, checkpoint, error_of, leaves, run, run_asyncio, settled, until
 from tests.helpers.programs import run_program
 
 __all__ = ["run", "run_asyncio"]
@@ -213,14 +213,15 @@ KINDS: dict[str, Callable[[int], Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_that_is_asynchronous(run: Run, kind: str) -> None:
     """Whatever is seen to give an asynchronous context manager, or a generator."""
-    shared = untyped(KINDS[kind])
-    assert isinstance(shared, AsyncResourceFunction)
+    shared: Any = untyped(KINDS[kind])
+    assert type(shared).__mro__[1:].count(AsyncResourceFunction) == 1
 
     async def body() -> None:
-        async with shared(3) as first, shared(3) as second:
+        function: AsyncResourceFunction[[int], int] = shared
+        async with function(3) as first, function(3) as second:
             assert (first, second) == (3, 3)
-            assert shared.usecount == 2
-        assert shared.resources() == ()
+            assert function.usecount == 2
+        assert function.resources() == ()
 
     run(body)
 
@@ -271,9 +272,9 @@ def test_what_gives_something_else(run: Run, opened: Any) -> None:
 
 def test_a_function_for_threads_that_gives_one_for_tasks() -> None:
     """Nobody can see what a lambda returns: it is taken for one of threads, and the error says what it gave."""
-    shared = untyped(lambda index: managed(index))
+    shared = untyped(lambda: managed(0))
     with pytest.raises(TypeError, match=r"must return a context manager, not <.*: that is for tasks, .*annotate"):
-        shared(0).acquire()
+        shared().acquire()
 
 
 def test_errors_name_the_argument(diary: Diary) -> None:
@@ -351,8 +352,7 @@ def test_flush_raises_what_stops_raise(run: Run) -> None:
         async with camera(1), camera(2), camera(0):
             pass
         error = await error_of(camera.flush())
-        assert isinstance(error, ExceptionGroup)
-        assert sorted(map(str, error.exceptions)) == ["1 does not stop", "2 does not stop"]
+        assert sorted(map(str, leaves(error))) == ["1 does not stop", "2 does not stop"]
         assert sorted(stopped) == [0, 0, 1, 1, 2]
 
     run(body)
@@ -489,9 +489,24 @@ def test_a_full_family_lets_tasks_wait_in_order(run: Run, diary: Diary) -> None:
     run(body)
 
 
+def size_of(index: int, size: int) -> int:
+    """Weigh a camera."""
+    return size
+
+
+def parity_of(index: int, size: int) -> int:
+    """Make a key."""
+    return index % 2
+
+
+def name_of(index: int, size: int) -> str:
+    """Name a camera."""
+    return f"at {index}"
+
+
 def test_weights_and_refusals(run: Run, diary: Diary) -> None:
     """A key weighs what is said, and a full family refuses at once if it shall."""
-    camera = diary(capacity=3.5, weight=lambda index, size: size, when_full="raise")
+    camera = diary(capacity=3.5, weight=size_of, when_full="raise")
     assert camera.capacity == 3.5
 
     async def body() -> None:
@@ -507,7 +522,7 @@ def test_weights_and_refusals(run: Run, diary: Diary) -> None:
 
 def test_keys_and_names(run: Run, diary: Diary) -> None:
     """The user's own functions of the arguments."""
-    camera = diary(key=lambda index, size: index % 2, name=lambda index, size: f"at {index}")
+    camera = diary(key=parity_of, name=name_of)
 
     async def body() -> None:
         async with camera(1) as first, camera(3) as second:
@@ -527,12 +542,15 @@ def test_checks(run: Run, later: bool) -> None:
         return good[0]
 
     made: list[int] = []
-    options: dict[str, Any] = {"check": check if later else lambda value: good[0]}
 
-    @untyped(linger=math.inf, **options)
-    async def camera() -> AsyncGenerator[int]:
+    def check_at_once(value: object) -> bool:
+        return good[0]
+
+    async def make() -> AsyncGenerator[int]:
         made.append(0)
         yield len(made)
+
+    camera = refcounted_resource(make, check=check if later else check_at_once, linger=math.inf)
 
     async def body() -> None:
         async with camera() as first:
@@ -571,8 +589,7 @@ def test_options_reach_the_resources(run: Run) -> None:
 
     async def body() -> None:
         error = await error_of(hold())
-        assert isinstance(error, BaseExceptionGroup)
-        assert "unplugged" in repr(error)
+        assert [str(leaf) for leaf in leaves(error)] == ["unplugged"]
 
     run(body, cycles=True)
 
@@ -711,8 +728,6 @@ def test_it_tells_the_truth_about_itself(function: AsyncResourceFunction[..., st
     assert pickle.loads(pickle.dumps(function)) is function
     assert copy.copy(function) is copy.deepcopy(function) is function
     assert repr(function) == f"<AsyncResourceFunction {function.__name__}, 0 up, 0 held>"
-    help_text = inspect.getdoc(type(function).__dict__["__doc__"].__get__(function, type(function))) or ""
-    assert help_text or "async with" in str(function._self_help())  # type: ignore[attr-defined]
 
 
 def test_help_says_how_it_is_entered(capsys: pytest.CaptureFixture[str]) -> None:
@@ -735,12 +750,11 @@ def test_a_method_is_refused() -> None:
     """As of functions for threads."""
     with pytest.raises((TypeError, RuntimeError)) as caught:
 
-        class Owner:
+        class Owner:  # pyright: ignore[reportUnusedClass]
             @refcounted_resource
             async def camera(self) -> AsyncGenerator[int]:
                 yield 3
 
-        assert Owner
     error = caught.value.__cause__ or caught.value
     assert "@refcounted_method instead" in str(error)
 

@@ -309,11 +309,12 @@ def test_cloudpickle_breaks_nothing_that_is_here() -> None:
             assert one is listed
             assert two is generated
             assert three is feed
+        again: Local = there
         with there.listed() as one, there.generated() as two, there.feed() as three:
             assert one is not listed
             assert two is not generated
             assert three is not feed
-        assert (resource_of(local).usecount, resource_of(there).usecount) == (1, 0)
+        assert (resource_of(local).usecount, resource_of(again).usecount) == (1, 0)
         assert done == ["enter"]
     assert done == ["enter", "exit"]
 

@@ -158,9 +158,11 @@ def life_of(manager: object, name: Name) -> Life[Any]:
         return life
     if getattr(manager, "__exit__", None) is None:
         shown = short(manager)
-        hint = "; wrap the function with contextlib.contextmanager" if isinstance(manager, Generator) else ""
+        hint = ""
         if hasattr(manager, "__aexit__"):
             hint = ": that is for tasks, so share it with AsyncSharedResource, or annotate what the function returns"
+        elif isinstance(manager, Generator):
+            hint = "; wrap the function with contextlib.contextmanager"
         raise TypeError(f"the opener of {text_of(name)} must return a context manager, not {shown}{hint}")
     return _entered(manager)  # type: ignore[return-value,arg-type]  # a generator function returns just that
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         MethodGiving,
         Tasks,
         Threads,
+        Unknown,
     )
 
     D = typing_extensions.TypeVar("D", default=object)
@@ -66,10 +67,9 @@ class refcounted_attribute(Generic[T_co, R_co]):  # read like `property`, which 
     keeps goes with the instance and is reported; then a generator is closed, as any that is lost, so that only what
     stands in a `finally` is done.
 
-    Tasks share it, and it is an `AsyncSharedResource`, if the method is an asynchronous generator's, or if the factory,
-    `start` or `stop` is a coroutine function. What only returns something to be awaited, as a lambda may, is not seen
-    to be one: write `async def`. Of those, what an instance itself keeps is found at the end of the event loop, for the
-    task that is to stop it has the instance as well.
+    If the method is an asynchronous generator's, or the factory, `start` or `stop` a coroutine function (which a lambda
+    never is, whatever it returns), it is an `AsyncSharedResource`. A lease that an instance itself keeps is then found
+    at the end of the event loop, for the task that is to stop the resource has the instance too.
 
     Args:
         source: A generator method; or a factory, which makes the value, once for each start. Left out, it decorates
@@ -138,6 +138,17 @@ class refcounted_attribute(Generic[T_co, R_co]):  # read like `property`, which 
         *,
         check: Callable[[Any], Awaitable[bool] | bool] | Callable[[D], Awaitable[bool] | bool] | None = None,
         **options: Unpack[AsyncAttributeOptions],
+    ) -> None: ...
+    @overload  # of what gives nobody knows what, which would be something to be awaited as well
+    def __init__(
+        self: refcounted_attribute[Any, SharedResource[Any]],
+        source: Callable[[], Unknown] | Callable[[Any], Unknown],
+        /,
+        *,
+        start: Callable[..., object] | None = None,
+        stop: Callable[..., object] | None = None,
+        check: Callable[[Any], bool] | None = None,
+        **options: Unpack[AttributeOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -366,9 +377,6 @@ class refcounted_attribute(Generic[T_co, R_co]):  # read like `property`, which 
             raise no_name(self)
         return self._places.resource(instance)
 
-    def _source_name(self) -> str:
-        return "nothing yet" if self._recipe is None else name_of(self._recipe.source)
-
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)  # its second parameter need not be given
 
@@ -388,4 +396,5 @@ class refcounted_attribute(Generic[T_co, R_co]):  # read like `property`, which 
 
     def __repr__(self) -> str:
         name = "" if self._places is None else f" {self._places.name}"
-        return f"<{type(self).__name__}{name} of {self._source_name()}>"
+        source = "nothing yet" if self._recipe is None else name_of(self._recipe.source)
+        return f"<{type(self).__name__}{name} of {source}>"

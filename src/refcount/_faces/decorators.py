@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, final, overload
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -298,6 +298,10 @@ if TYPE_CHECKING:
     # What `refcounted_attribute` is when its options come first. A check is bound to what the method gives by a pair of
     # signatures, both of which a method must have: the one is held against the check, the other says what it gives. A
     # lambda checks whatever comes.
+
+    @final
+    class Unknown:
+        """Nothing is one, so that only what is `Any` fits."""
 
     class CheckFor(Generic[V_contra]):
         """Stands for the value of an attribute that has no method yet, but a check of a `V`, or none."""
