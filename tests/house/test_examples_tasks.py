@@ -92,7 +92,7 @@ def test_race_of_the_hand_written_producer(library: str, capsys: pytest.CaptureF
     async def by_hand() -> None:
         producer = example.ProducerClass()
         await producer.add_consumer()
-        first = producer.task
+        first = lost = producer.task
         async with anyio.create_task_group() as group:
             group.start_soon(producer.del_consumer)
             await first.stopping.wait()
@@ -104,6 +104,7 @@ def test_race_of_the_hand_written_producer(library: str, capsys: pytest.CaptureF
     async def shared() -> None:
         producer = example.Producer()
         lease = await producer.task.acquire()
+        task = lease.value
         async with anyio.create_task_group() as group:
             group.start_soon(lease.release)
             await lease.value.stopping.wait()

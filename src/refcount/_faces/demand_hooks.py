@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event, get_ident
-from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeGuard, TypeVar
 from weakref import ref
 
 from refcount._core.clock import clocks
@@ -259,6 +259,8 @@ class LateLeases(Generic[T, V]):
     """Those leases, made when an instance comes to demand: most managers have demands of which that never happens."""
 
     __slots__ = ("_declared", "_made", "_manager", "_members")
+
+    for_tasks: Literal[False] = False
 
     def __init__(self, declared: demand[Any, V], manager: object, members: dict[int, T]) -> None:
         self._declared = declared

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from types import MappingProxyType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -27,17 +27,27 @@ from typing import (
 from refcount._core.lease import is_lease
 from refcount._errors import ReleasedError
 from refcount._faces.tracked import WHO, check_tracked, needs_attribute, refuse_method
-from refcount._support.checks import Member, check_function, check_opener, is_member, misfit
+from refcount._support.checks import (
+    Member,
+    check_async_opener,
+    check_function,
+    check_opener,
+    is_lease_for_tasks,
+    is_member,
+    misfit,
+    opens_for_tasks,
+)
 from refcount._support.naming import name_of, public, short
 from refcount._support.reporting import note
 
 if TYPE_CHECKING:
     import typing_extensions
 
+    from refcount._faces.async_demand_hooks import AsyncLateLeases
     from refcount._faces.attributes import refcounted_attribute
     from refcount._faces.demand_hooks import LateLeases
     from refcount._faces.managers import InstanceManager
-    from refcount._faces.methods import ResourceMethod
+    from refcount._faces.methods import AsyncResourceMethod, ResourceMethod
 
     I_contra = typing_extensions.TypeVar("I_contra", contravariant=True, default=object)
     V_co = typing_extensions.TypeVar("V_co", covariant=True, default=None)
@@ -59,7 +69,8 @@ Changed = Callable[[Any, tuple[Any, ...]], object]
 Predicate = Callable[[Any], bool] | Callable[[N], bool]
 
 if TYPE_CHECKING:
-    Opener = Callable[[], AbstractContextManager[V]] | refcounted_attribute[V] | ResourceMethod[[], V]
+    Plain = Callable[[], AbstractContextManager[V]] | refcounted_attribute[V] | ResourceMethod[[], V]
+    Opener = Plain[V] | Callable[[], AbstractAsyncContextManager[V]] | AsyncResourceMethod[[], V]
 
 
 class Manages(Generic[T]):
@@ -113,7 +124,9 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
             told when it has returned.
         resource: A `SharedResource` (or anything else that gives a context manager when called), held from before
             `acquire` until after `release`; its value is the demand's `value`. An attribute or a method of the
-            manager's own class that gives leases, written above, is looked up on the manager.
+            manager's own class that gives leases, written above, is looked up on the manager. An
+            `AsyncSharedResource`, or whatever else gives an asynchronous one, is for managers whose instances are added
+            and removed by `await manager.add_instance_async(...)` and the like; hooks are plain functions there too.
 
     Raises:
         TypeError: `needed_by` is neither a name nor callable, or a function cannot be called as it will be. When the
@@ -160,6 +173,7 @@ class demand(Generic[I_contra, V_co]):  # read like `property`, which it resembl
         for what, hook, given in hooks:
             if hook is not None:
                 check_function(what, hook, given, _FOR_RESOURCE)
+        self._for_tasks: bool = opens_for_tasks(resource)
         if resource is not None:
             _check_resource(resource)
         self._acquire = acquire
@@ -267,14 +281,14 @@ def _is_demand(value: object) -> TypeGuard[demand[Any, Any]]:
 
 def _check_resource(resource: object) -> None:
     """Raise `TypeError` unless it can be called for a context manager, as far as that can be seen without doing it."""
-    if is_lease(resource):
+    if is_lease(resource) or is_lease_for_tasks(resource):
         raise TypeError(f"resource must be what gives leases, which are used once, not {short(resource)}")
     if is_member(resource):
         unfit = misfit(resource, ("the manager",))
         if unfit:
             raise TypeError(f"resource is called with the manager alone, and `{name_of(resource)}` takes {unfit}")
         return
-    check_opener("resource", resource)
+    (check_async_opener if opens_for_tasks(resource) else check_opener)("resource", resource)
 
 
 class IdentitySet(Set[T_co], Generic[T_co]):
@@ -325,7 +339,7 @@ class Demand(IdentitySet[T_co], Generic[T_co, W_co]):
 
     __slots__ = ("_leases", "_name")
 
-    _leases: LateLeases[T_co, W_co] | None
+    _leases: LateLeases[T_co, W_co] | AsyncLateLeases[T_co, W_co] | None
     _name: str
 
     def __init__(self, made_by_a_manager: Never, /) -> None:
@@ -374,7 +388,9 @@ class Demand(IdentitySet[T_co], Generic[T_co, W_co]):
         return f"<Demand {self._name}, usecount={self.usecount}>"
 
 
-def new_demand(name: str, members: dict[int, T], leases: LateLeases[T, V] | None) -> Demand[T, V]:
+def new_demand(
+    name: str, members: dict[int, T], leases: LateLeases[T, V] | AsyncLateLeases[T, V] | None
+) -> Demand[T, V]:
     """Make a `Demand`, which users do not; `leases` are those of its members, if anything is done meanwhile."""
     demand: Demand[T, V] = _new(Demand)
     demand._members, demand._name, demand._leases = members, name, leases

@@ -6,14 +6,13 @@ import inspect
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
-from functools import partial
 from inspect import Parameter, Signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from refcount._core.lease import Lease, is_lease
 from refcount._core.resource import Resource
-from refcount._support.checks import Member, function_of, is_asynchronous, is_member
+from refcount._support.checks import Member, function_of, is_asynchronous, is_for_tasks, is_lease_for_tasks, is_member
 from refcount._support.naming import name_of, short
 
 if TYPE_CHECKING:
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
 
 OWNERS = ("self", "cls", "_self", "_cls", "mcs", "mcls")
 """What the first parameter of a method is called; the values come after it."""
-
-FOR_TASKS = {
-    "refcount._core.async_shared": "AsyncSharedResource",
-    "refcount._faces.async_resource_function": "TaskShared",
-}
-"""What gives leases for tasks, by its module: where that is not imported, there are none."""
 
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -283,17 +276,3 @@ def display_name(resource: object) -> str:
     if isinstance(resource, Resource):
         return resource.name
     return repr(resource) if is_member(resource) else name_of(resource)
-
-
-def is_for_tasks(resource: object) -> bool:
-    """Say whether it can be seen that what `resource` gives is entered by `async with`."""
-    while isinstance(resource, partial):
-        resource = resource.func
-    kinds = [getattr(sys.modules.get(module), name, None) for module, name in FOR_TASKS.items()]
-    return any(kind is not None and isinstance(resource, kind) for kind in kinds)
-
-
-def is_lease_for_tasks(thing: object) -> TypeGuard[AsyncLease[Any]]:
-    """Say whether `thing` is a lease for tasks. Where their module is not imported, there are none."""
-    module = sys.modules.get("refcount._core.async_lease")
-    return module is not None and isinstance(thing, module.AsyncLease)

@@ -95,10 +95,10 @@ class StoppableTask:
 
         Example:
             >>> import anyio, asyncio
-            >>> async def wait(stopping: anyio.Event) -> None:
+            >>> async def produce(stopping: anyio.Event) -> None:
             ...     await stopping.wait()
             >>> async def main():
-            ...     task = StoppableTask(wait)
+            ...     task = StoppableTask(produce)
             ...     await task.start()
             ...     print(task.is_alive())
             ...     await task.stop()

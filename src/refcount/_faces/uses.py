@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from refcount._core.lease import is_lease
 from refcount._core.resource import Resource
-from refcount._faces.injection import Injection, is_lease_for_tasks, wrapper
+from refcount._faces.injection import Injection, wrapper
 from refcount._support.checks import (
     GivesLeases,
     check_callable,
     function_of,
     is_decorated,
+    is_lease_for_tasks,
     is_manager_function,
     is_member,
     misfit,

@@ -8,9 +8,12 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from types import CodeType, FunctionType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from refcount._support.naming import name_of, short
+
+if TYPE_CHECKING:
+    from refcount._core.async_lease import AsyncLease
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -115,6 +118,34 @@ def is_asynchronous(function: Callable[..., object]) -> bool:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return True
     return code_of(function) is _ASYNC_MANAGER_CODE
+
+
+FOR_TASKS = {
+    "refcount._core.async_shared": "AsyncSharedResource",
+    "refcount._faces.async_resource_function": "TaskShared",
+}
+"""What gives leases for tasks, by its module: where that is not imported, there are none."""
+
+
+def is_for_tasks(resource: object) -> bool:
+    """Return whether it can be seen that what `resource` gives is entered by `async with`."""
+    while isinstance(resource, functools.partial):
+        resource = resource.func
+    kinds = [getattr(sys.modules.get(module), name, None) for module, name in FOR_TASKS.items()]
+    return any(kind is not None and isinstance(resource, kind) for kind in kinds)
+
+
+def is_lease_for_tasks(thing: object) -> TypeGuard[AsyncLease[Any]]:
+    """Return whether `thing` is a lease for tasks."""
+    module = sys.modules.get("refcount._core.async_lease")
+    return module is not None and isinstance(thing, module.AsyncLease)
+
+
+def opens_for_tasks(resource: object) -> bool:
+    """Return the same of what may be an opener as well."""
+    if inspect.isclass(resource):
+        return hasattr(resource, "__aenter__") and not hasattr(resource, "__enter__")
+    return is_for_tasks(resource) or (callable(resource) and code_of(function_of(resource)) is _ASYNC_MANAGER_CODE)
 
 
 def check_callable(what: str, thing: object) -> None:
