@@ -1,4 +1,4 @@
-"""A producer task that runs only while somebody consumes: by hand on a `Refcounter`, and as a shared resource.
+"""A producer task that runs only while somebody consumes: by hand on a `Refcounter`, and with `refcounted_attribute`.
 
 `producer_consumer.py` for tasks: on asyncio, or on trio with `producer_task.py trio`. The hand-written form has a race
 here as well: while the first consumer waits for its task to start, or the last one for its end, another one comes in
@@ -6,10 +6,11 @@ between. The second form has no such window.
 """
 
 import sys
+from collections.abc import AsyncGenerator
 
 import anyio
 
-from refcount import AsyncSharedResource, Refcounter, StoppableTask
+from refcount import Refcounter, StoppableTask, refcounted_attribute
 
 
 class Ticks:
@@ -82,18 +83,22 @@ async def by_hand() -> None:
     await producer.del_consumer()
 
 
-# --- as a shared resource ---
+# --- with refcounted_attribute ---
 
 
 class Producer:
     def __init__(self) -> None:
         self.ticks = Ticks()
-        self.task = AsyncSharedResource.of(
-            lambda: ProducerTask(self.ticks), start=ProducerTask.start, stop=ProducerTask.stop
-        )
+
+    @refcounted_attribute
+    async def task(self) -> AsyncGenerator[ProducerTask]:
+        task = ProducerTask(self.ticks)
+        await task.start()
+        yield task
+        await task.stop()
 
 
-async def shared() -> None:
+async def with_refcounted_attribute() -> None:
     producer = Producer()
 
     async with producer.task():
@@ -106,8 +111,8 @@ async def shared() -> None:
 
 async def main() -> None:
     await by_hand()
-    print("\nThe same as a shared resource:")
-    await shared()
+    print("\nThe same with refcounted_attribute:")
+    await with_refcounted_attribute()
 
 
 if __name__ == "__main__":

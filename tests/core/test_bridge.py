@@ -206,6 +206,21 @@ class TestHolding:
 
         run(body)
 
+    def test_a_task_that_fails_is_in_no_cycle(self, run_asyncio: Run) -> None:
+        """A task keeps its error, and that the frames that it came through; none of them keeps the task."""
+
+        def fail() -> None:
+            raise OSError("no camera")
+
+        resource = SharedResource(Watched(start=fail).open)
+
+        async def body() -> None:
+            task = asyncio.ensure_future(hold(resource))
+            await asyncio.wait([task])
+            assert str(task.exception()) == "no camera"
+
+        run_asyncio(body)
+
     def test_an_error_of_the_body_is_its_own(self, run: Run) -> None:
         """It goes to the caller, and not into the opener."""
         resource = SharedResource(Watched().open)

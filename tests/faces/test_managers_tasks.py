@@ -16,6 +16,7 @@ from refcount import (
     ReleasedError,
     SharedResource,
     demand,
+    refcounted_attribute,
     refcounted_method,
     tracked,
 )
@@ -55,6 +56,10 @@ class Log:
         yield name
         await checkpoint()
         self.note(f"stop {name}")
+
+    async def later(self, text: str, *_: object) -> None:
+        """Write it down for who awaits that."""
+        self.note(text)
 
     @contextmanager
     def open_plain(self, name: str) -> Generator[str]:
@@ -236,15 +241,18 @@ class TestDemanding:
             of_function = demand(lambda worker: bool(worker.needs), resource=opened)
             of_class = demand(lambda worker: bool(worker.needs), resource=Opened)
             of_method = demand(lambda worker: bool(worker.needs), resource=mine)
+            own = refcounted_attribute(list[int], stop=partial(log.later, "stop attribute"))
+            of_attribute = demand(lambda worker: bool(worker.needs), resource=own)
 
         async def body() -> None:
             async with Manager() as manager:
                 await manager.add_instance_async(Worker("all"))
                 values = manager.of_function.value, manager.of_class.value, manager.of_method.value
                 assert values == ("function", "class", "method of Manager")
-            assert sorted(log.lines) == sorted(
-                f"{what} {which}" for what in ("start", "stop") for which in ("function", "class", "method")
-            )
+                assert manager.of_attribute.value == []
+            started = [f"start {which}" for which in ("function", "class", "method")]
+            assert log.lines[:3] == started
+            assert sorted(log.lines[3:]) == ["stop attribute", "stop class", "stop function", "stop method"]
 
         run(body)
 

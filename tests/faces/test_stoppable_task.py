@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from refcount import AsyncSharedResource, RefcountError, StoppableTask, WrongLoopError
+from refcount import AsyncSharedResource, RefcountError, StoppableTask, WrongLoopError, refcounted_attribute
 from tests.helpers.loops import Job, Run, checkpoint, error_of, run, run_asyncio, until
 from tests.helpers.programs import run_program
 
@@ -340,6 +340,31 @@ class TestShared:
                     assert third is not first
                     await until(lambda: running)
             assert running == []
+
+        run(body)
+
+    def test_as_an_attribute(self, run: Run) -> None:
+        """As it is written for a thread; a subclass sees to what it does."""
+
+        class Ticker(StoppableTask):
+            count = 0
+
+            async def run(self) -> None:
+                while not self.stopping.is_set():
+                    self.count += 1
+                    await checkpoint()
+
+        class Owner:
+            ticker = refcounted_attribute(
+                Ticker, start=StoppableTask.start, stop=StoppableTask.stop, check=StoppableTask.is_alive
+            )
+
+        async def body() -> None:
+            owner = Owner()
+            async with owner.ticker() as first, owner.ticker() as second:
+                assert first is second
+                await until(lambda: first.count > 2)
+            assert not first.is_alive()
 
         run(body)
 

@@ -10,7 +10,15 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from refcount import AsyncSharedResource, SharedResource, State, refcounted_method, refcounted_resource, uses
+from refcount import (
+    AsyncSharedResource,
+    SharedResource,
+    State,
+    refcounted_attribute,
+    refcounted_method,
+    refcounted_resource,
+    uses,
+)
 from tests.helpers.loops import Job, Run, checkpoint, error_of, run, until
 from tests.helpers.programs import run_program
 
@@ -240,9 +248,13 @@ class TestCoroutines:
             def plain(self) -> Generator[str]:
                 yield "plain"
 
-            @uses(mine, letter, plain)
-            async def method(self, first: str, second: str, third: str, x: int) -> str:
-                return f"{first}{second}{third}{x}{self.mine.resource().usecount}"
+            @refcounted_attribute
+            async def own(self) -> AsyncGenerator[str]:
+                yield "own"
+
+            @uses(mine, letter, plain, own)
+            async def method(self, first: str, second: str, third: str, fourth: str, x: int) -> str:
+                return f"{first}{second}{third}{fourth}{x}{self.mine.resource().usecount}"
 
         class Other(Owner):
             @refcounted_method
@@ -258,8 +270,8 @@ class TestCoroutines:
         async def body() -> None:
             async with owner.mine():
                 assert await coroutine() == "bcmine"
-                assert await owner.method(1) == "mineaplain12"
-            assert await Other().method(1) == "otheraplain11"
+                assert await owner.method(1) == "mineaplainown12"
+            assert await Other().method(1) == "otheraplainown11"
             assert letter.resources() == ()
 
         run(body)
@@ -399,10 +411,15 @@ class TestHandedIn:
             async def mine(self) -> AsyncGenerator[str]:
                 yield "mine"
 
+            @refcounted_attribute
+            async def own(self) -> AsyncGenerator[str]:
+                yield "own"
+
             def method(self, _a: str) -> None: ...
 
-        with pytest.raises(TypeError, match="is entered by `async with`: write `async def method`"):
-            untyped(Owner.mine)(Owner.method)
+        for member in (Owner.mine, Owner.own):
+            with pytest.raises(TypeError, match="is entered by `async with`: write `async def method`"):
+                untyped(member)(Owner.method)
 
     def test_a_plain_function_that_is_given_a_lease_for_tasks(self) -> None:
         """What a call gives is seen at the call, before anything is held."""

@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.watched import WAIT
 from tests.house.test_examples import EXAMPLES, PRODUCER_CONSUMER, load_example
 
-PRODUCER_TASK = PRODUCER_CONSUMER.replace("thread", "task").replace("with refcounted_attribute", "as a shared resource")
+PRODUCER_TASK = PRODUCER_CONSUMER.replace("thread", "task")
 
 PRICE_FEED = """\
 nobody watches: idle

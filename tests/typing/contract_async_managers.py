@@ -16,6 +16,7 @@ from refcount import (
     InstanceManager,
     StoppableTask,
     demand,
+    refcounted_attribute,
     refcounted_method,
     refcounted_resource,
 )
@@ -57,6 +58,13 @@ class Manager(InstanceManager[Worker]):
     of_one = demand("busy", resource=device.resource(0))
     of_method = demand("busy", resource=mine)
 
+    @refcounted_attribute
+    async def own(self) -> AsyncGenerator[Device]:
+        """Be its own as well."""
+        yield Device()
+
+    of_attribute = demand("busy", resource=own)
+
 
 async def what_is_inferred() -> None:
     """The value's type is the resource's."""
@@ -68,6 +76,7 @@ async def what_is_inferred() -> None:
         assert_type(manager.of_call.value, Device)
         assert_type(manager.of_one.value, Device)
         assert_type(manager.of_method.value, Device)
+        assert_type(manager.of_attribute.value, Device)
         await manager.refresh_async(Worker())
         await manager.remove_instance_async(Worker())
         await manager.clear_async()

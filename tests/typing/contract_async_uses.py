@@ -4,7 +4,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from functools import partial
 from typing import Any, assert_type
 
-from refcount import AsyncLease, AsyncSharedResource, SharedResource, refcounted_method, refcounted_resource, uses
+from refcount import (
+    AsyncLease,
+    AsyncSharedResource,
+    SharedResource,
+    refcounted_attribute,
+    refcounted_method,
+    refcounted_resource,
+    uses,
+)
 
 
 class Conn:
@@ -73,10 +81,15 @@ class Producer:
         """Need one."""
         yield Conn()
 
-    @uses(feed, remote, partial(remote, "users"))
-    async def method(self, first: Conn, second: Conn, third: Conn, x: int) -> str:
-        """Take the value of a method of its own class, and of functions."""
-        return f"{first}{second}{third}{x}"
+    @refcounted_attribute
+    async def session(self) -> AsyncGenerator[Cache]:
+        """See the instance."""
+        yield Cache()
+
+    @uses(feed, remote, partial(remote, "users"), session)
+    async def method(self, first: Conn, second: Conn, third: Conn, fourth: Cache, x: int) -> str:
+        """Take the value of a method and an attribute of its own class, and of functions."""
+        return f"{first}{second}{third}{fourth}{x}"
 
 
 class Owner:

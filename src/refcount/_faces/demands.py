@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from types import MappingProxyType, UnionType
 from typing import (
@@ -37,12 +37,14 @@ from refcount._support.checks import (
     misfit,
     opens_for_tasks,
 )
+from refcount._support.identity import IdentitySet
 from refcount._support.naming import name_of, public, short
 from refcount._support.reporting import note
 
 if TYPE_CHECKING:
     import typing_extensions
 
+    from refcount._core.async_shared import AsyncSharedResource
     from refcount._faces.async_demand_hooks import AsyncLateLeases
     from refcount._faces.attributes import refcounted_attribute
     from refcount._faces.demand_hooks import LateLeases
@@ -70,7 +72,8 @@ Predicate = Callable[[Any], bool] | Callable[[N], bool]
 
 if TYPE_CHECKING:
     Plain = Callable[[], AbstractContextManager[V]] | refcounted_attribute[V] | ResourceMethod[[], V]
-    Opener = Plain[V] | Callable[[], AbstractAsyncContextManager[V]] | AsyncResourceMethod[[], V]
+    OfClass = refcounted_attribute[V, AsyncSharedResource[V]] | AsyncResourceMethod[[], V]
+    Opener = Plain[V] | Callable[[], AbstractAsyncContextManager[V]] | OfClass[V]
 
 
 class Manages(Generic[T]):
@@ -289,32 +292,6 @@ def _check_resource(resource: object) -> None:
             raise TypeError(f"resource is called with the manager alone, and `{name_of(resource)}` takes {unfit}")
         return
     (check_async_opener if opens_for_tasks(resource) else check_opener)("resource", resource)
-
-
-class IdentitySet(Set[T_co], Generic[T_co]):
-    """A set of objects, each under its `id`: they are told apart by identity, and need not be hashable."""
-
-    __slots__ = ("_members",)
-
-    def __init__(self, members: dict[int, T_co]) -> None:
-        self._members = members
-
-    @classmethod
-    def _from_iterable(cls, iterable: Iterable[T]) -> IdentitySet[T]:
-        # What `Set` makes of `&`, `|`, `-` and `^`.
-        return IdentitySet({id(member): member for member in iterable})
-
-    def __contains__(self, member: object) -> bool:
-        return id(member) in self._members
-
-    def __iter__(self) -> Iterator[T_co]:
-        return iter(self._members.copy().values())  # members may come and go meanwhile
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {short(list(self))}>"
 
 
 @public

@@ -24,6 +24,7 @@ from refcount._support.naming import name_of, public, short
 
 if TYPE_CHECKING:
     from refcount._core.async_lease import AsyncLease
+    from refcount._core.async_shared import AsyncSharedResource
     from refcount._core.lease import Lease
     from refcount._faces.attributes import refcounted_attribute
     from refcount._faces.injectors import (
@@ -53,7 +54,8 @@ Function = Callable[..., Any]  # since it depends on its kind, which only `inspe
 
 if TYPE_CHECKING:
     Plain = Callable[[], Lease[A]] | refcounted_attribute[A] | ResourceMethod[[], A]
-    Source = Plain[A] | Callable[[], AsyncLease[A]] | AsyncResourceMethod[[], A]
+    OfClass = refcounted_attribute[A, AsyncSharedResource[A]] | AsyncResourceMethod[[], A]
+    Source = Plain[A] | Callable[[], AsyncLease[A]] | OfClass[A]
 
 
 @overload

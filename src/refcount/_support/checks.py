@@ -132,7 +132,10 @@ def is_for_tasks(resource: object) -> bool:
     while isinstance(resource, functools.partial):
         resource = resource.func
     kinds = [getattr(sys.modules.get(module), name, None) for module, name in FOR_TASKS.items()]
-    return any(kind is not None and isinstance(resource, kind) for kind in kinds)
+    if any(kind is not None and isinstance(resource, kind) for kind in kinds):
+        return True
+    recipe = getattr(resource, "_recipe", None) if is_member(resource) else None  # a `refcounted_attribute` has one
+    return getattr(recipe, "for_tasks", False) is True
 
 
 def is_lease_for_tasks(thing: object) -> TypeGuard[AsyncLease[Any]]:
