@@ -297,9 +297,9 @@ def test_a_generator_function_is_no_opener() -> None:
 
 
 def test_what_is_only_entered_asynchronously_is_refused() -> None:
-    """As an opener, and as a factory, whose value nobody would enter; that may be meant."""
+    """As an opener, and as a factory, whose value nobody would enter; that may be meant. A demand awaits it."""
     cls: Any = Later
-    for make in (*OPENED, untyped_of, untyped_attribute):
+    for make in (SharedResource, untyped_of, untyped_attribute):
         with pytest.raises(
             TypeError, match=r"is entered by a plain `with`, .* and `Later` is an asynchronous context m"
         ):
