@@ -331,12 +331,16 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
             return
         usecount = self._machine.usecount
         leases = "1 lease" if usecount == 1 else f"{usecount} leases"
+        self._warn(f"{self.name} is still held at the end of its event loop, by {leases}", generation)
+        self._expel(generation)
+
+    def _warn(self, text: str, generation: Generation[T_co]) -> None:
+        """Warn of something where nobody could catch it, if a filter makes that an error."""
         try:
-            warnings.warn(
-                f"{self.name} is still held at the end of its event loop, by {leases}", ResourceWarning, stacklevel=2
-            )
-        finally:
-            self._expel(generation)
+            warnings.warn(text, ResourceWarning, stacklevel=3)
+        except Exception as error:
+            assert generation.home is not None  # it was started
+            generation.home.report(error, f"{self.name}, generation {generation.number}")
 
     def _expel(self, generation: Generation[T_co]) -> None:
         """Stop `generation` if it is up, whoever holds it."""

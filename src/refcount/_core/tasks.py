@@ -9,7 +9,6 @@ lease claims. Whether the consumer waits for the stop that it has made necessary
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -302,12 +301,10 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
             generation.home.call_soon(partial(self._reclaim, lease))
 
     def _reclaim(self, lease: AsyncLease[T_co]) -> None:
-        try:
-            if lease.held:
-                text = f"a lease of {self.name} was never released{lease._where()}"
-                warnings.warn(text, ResourceWarning, stacklevel=2)
-        finally:
-            self._retract(lease)
+        generation = lease._generation
+        if generation is not None and lease.held:
+            self._warn(f"a lease of {self.name} was never released{lease._where()}", generation)
+        self._retract(lease)
 
 
 def _raise_failure(lease: AsyncLease[object]) -> None:
