@@ -101,7 +101,10 @@ class AsyncFamily(Keyed[AsyncMember[T]], Generic[T]):
         errors = self._each(keepers, lambda keeper: keeper.settle())[1]
         if late:
             errors.append(TimeoutError(f"{self.name} was still running after {seconds} s: {', '.join(late)}"))
-        raise_all(errors, f"closing {self.name}")
+        try:
+            raise_all(errors, f"closing {self.name}")
+        finally:
+            del errors
 
     def reset_after_fork(self) -> tuple[()]:
         """Begin anew in a forked child, where another thread's copy of a lock may be held for ever."""
