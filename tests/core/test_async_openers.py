@@ -849,3 +849,21 @@ def test_broken_generations_leave_no_task_behind(run: Run) -> None:
             await error_of(lease.release())
 
     run(body)
+
+
+def test_warnings_that_are_errors_keep_nothing_from_being_stopped(run: Run, maker: Maker) -> None:
+    """As in many a test suite: what is held for ever is stopped at the end, what was lost is given back."""
+    held, lost = AsyncSharedResource(maker, name="camera"), AsyncSharedResource(maker, name="disk")
+    kept: list[Any] = []
+
+    async def body() -> None:
+        kept.append(await held.acquire())
+        await lost.acquire()
+        await until(lambda: lost.state is State.IDLE)
+        assert ["a lease of disk was never released" in str(error) for error in run.told()] == [True]
+
+    with pytest.raises(AssertionError, match=r"told to nobody: .ResourceWarning.'camera is still held at the end"):
+        run(body, up=True)
+    run.told()
+    assert maker.alive == []
+    kept.clear()

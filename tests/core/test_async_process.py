@@ -53,7 +53,12 @@ def run(source: str, loop: str = "asyncio", options: tuple[str, ...] = ()) -> En
 
 def assert_quiet(ended: Ended, *lines: str) -> None:
     """It has printed these, complained of nothing, and ended well."""
-    assert (ended.lines, ended.stderr, ended.returncode) == ([*lines], "", 0)
+    assert (ended.lines, complaints(ended), ended.returncode) == ([*lines], [], 0)
+
+
+def complaints(ended: Ended) -> list[str]:
+    """Return what a program complained of, but for what asyncio says in debug mode when the machine is busy."""
+    return [line for line in ended.stderr.splitlines() if not line.startswith("Executing <")]
 
 
 @pytest.fixture(params=LOOPS)
@@ -82,7 +87,7 @@ say("after")
     )
     assert (sorted(ended.lines[:3]), ended.lines[-1]) == (["end of main", "start camera", "start disk"], "after")
     assert sorted(ended.lines[3:-1]) == ["stop camera", "stop disk"]
-    assert (ended.stderr, ended.returncode) == ("", 0)
+    assert (complaints(ended), ended.returncode) == ([], 0)
 
 
 def test_what_is_held_is_stopped_with_a_warning(loop: str) -> None:
