@@ -16,7 +16,7 @@ from weakref import ref
 from refcount._core.asyncio_loop import running_asyncio_loop
 from refcount._core.claim import ACQUIRED, DEBUG, FRESH, USED, Claim
 from refcount._core.loop import CancelScope, Sleeper
-from refcount._core.loops import here
+from refcount._core.loops import here, here_or_none
 from refcount._errors import RefcountError
 from refcount._support.naming import public
 from refcount._support.numbers import check_timeout
@@ -230,15 +230,16 @@ def is_async_lease(thing: object) -> TypeGuard[AsyncLease[Any]]:
 class BlockLease(AsyncLease[T_co]):
     """A lease that tells of its with-block: which task is inside, and by which scope it is cancelled if need be."""
 
-    __slots__ = ("_scope",)
+    __slots__ = ("_scope", "_task")
 
     _scope: CancelScope | None
+    _task: object
 
     async def __aenter__(self) -> T_co:
         entered, first = self._resource._entered, self._use is FRESH
+        self._scope, self._task = None, here().current_task()
         if entered is not None:
-            entered[id(self)] = [here().current_task()], ref(self)
-        self._scope = None
+            entered[id(self)] = [self._task], ref(self)
         try:
             value = await super().__aenter__()
             if self._resource._options.on_failure == "cancel":
@@ -261,13 +262,18 @@ class BlockLease(AsyncLease[T_co]):
         self._resource._blocks.pop(self, None)
         if self._resource._entered is not None:
             self._resource._entered.pop(id(self), None)
-        broken = scope is not None and scope.cancel_called
+        loop, self._task, task = here_or_none(), None, self._task
+        broken = ours = False
         try:
-            ours = scope is not None and bool(scope.__exit__(exc_type, exc, trace))
+            if (
+                scope is not None and loop is not None and loop.current_task() is task
+            ):  # else it is that task's to leave
+                broken = scope.cancel_called
+                ours = scope.__exit__(exc_type, exc, trace)
             generation = self._generation
             if broken and generation is not None and (ours or exc is None):
                 await self._resource._leave_broken(self, generation)
-        finally:  # a scope refuses to be left by another task, or before those that were entered after it
+        finally:  # a scope refuses to be left before those that were entered after it
             await super().__aexit__(exc_type, exc, trace)
 
     async def release(self) -> bool:

@@ -217,6 +217,15 @@ class AsyncSharedResource(AsyncControls[T_co], TaskDriver[T_co], Observed[T_co],
         lease._resource = self
         return lease
 
+    if not TYPE_CHECKING:  # which refuses the with-statement of what was not called
+
+        def __aenter__(self):
+            raise TypeError(
+                f"{self.name} is no context manager, calling it gives one: write `async with resource() as value:`"
+            )
+
+        __aexit__ = None  # so that `isinstance(resource, AbstractAsyncContextManager)` says no
+
     def __repr__(self) -> str:
         return f"<AsyncSharedResource {self.name}, {self.state.value}, usecount={self.usecount}>"
 

@@ -129,6 +129,13 @@ class AsyncioLoop(Loop):
         return loop is None or loop.is_closed()
 
     @property
+    def ending(self) -> bool:
+        # Where there was nothing to be told of it, it can be seen: every task was cancelled that is not one of ours.
+        loop = self._loop()
+        tasks = () if self.told_of_end or loop is None else asyncio.all_tasks(loop)
+        return self.told_of_end or all(task.cancelling() or isinstance(task, _AsyncioTask) for task in tasks)
+
+    @property
     def runs_here(self) -> bool:
         return running_asyncio_loop() is self._loop()
 

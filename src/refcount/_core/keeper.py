@@ -169,7 +169,7 @@ class Keeper(Generic[T]):
 
     def _ends(self) -> None:
         """The event loop is about to end."""
-        self._ending = self._loop.ending = True
+        self._ending = self._loop.told_of_end = True
         if self.disowned:
             self._own.interrupt()  # it must not keep the loop from ending
         self._sleeper.wake()

@@ -77,7 +77,7 @@ class Loop:
 
     Attributes:
         keepers: The tasks of the generations that live in it, the oldest first.
-        ending: Whether it is about to end, so that nothing lingers any more.
+        told_of_end: Whether it has told a keeper that it is about to end.
         owned: What it has of resources that each event loop has one of.
         now: Its clock, in seconds.
     """
@@ -86,7 +86,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.keepers: dict[Keeper[Any], None] = {}
-        self.ending = False
+        self.told_of_end = False
         self.owned: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
 
     def reset_after_fork(self) -> tuple[object, ...]:
@@ -102,6 +102,11 @@ class Loop:
     def closed(self) -> bool:
         """Whether it is over for good."""
         raise NotImplementedError
+
+    @property
+    def ending(self) -> bool:
+        """Whether it is about to end, so that nothing lingers any more."""
+        return self.told_of_end
 
     @property
     def runs_here(self) -> bool:

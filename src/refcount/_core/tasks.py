@@ -36,6 +36,7 @@ from refcount._core.generation import (
     is_inside,
 )
 from refcount._core.keeper import Keeper
+from refcount._core.loop import move_on_after
 from refcount._core.loops import here, here_or_none
 from refcount._core.machine import Machine
 from refcount._core.registry import registry
@@ -150,7 +151,7 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
         if step is WAIT:
             return await self._wait(lease, by, deadline)
         if step is CHECK:
-            return await self._check(lease, by)
+            return await self._check_in_time(lease, by, deadline)
         if step is START:
             await self._start(lease, by, deadline)
         elif step is CLOSED:
@@ -212,6 +213,13 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
             raise ReentrantError(
                 f"acquire of {self.name} inside a with-block on its generation before would wait for itself"
             )
+
+    async def _check_in_time(self, lease: AsyncLease[T_co], by: object, deadline: float | None) -> Next:
+        if deadline is None:
+            return await self._check(lease, by)
+        with move_on_after(deadline - here().now()):
+            return await self._check(lease, by)
+        raise TimeoutError(f"{self.name} was still being checked when the timeout was over")
 
     async def _check(self, lease: AsyncLease[T_co], by: object) -> Next:
         generation, check = lease._promised, self._options.check

@@ -213,8 +213,21 @@ def check_opener(what: str, thing: object, given: tuple[str, ...] = ()) -> None:
             f"{what} must give a context manager, and `{name}` is a generator function: "
             f"write contextmanager({name}), or decorate it with @refcounted_resource"
         )
+    if not inspect.isclass(thing) and is_asynchronous(function_of(thing)):
+        raise TypeError(
+            f"{what} is entered by a plain `with`, and `{name_of(thing)}` is asynchronous: {_for_tasks(thing)}"
+        )
     _refuse_asynchronous_class(what, thing, "a function that enters one in an event loop of its own, and yields it")
     check_call(what, thing, given)
+
+
+def _for_tasks(thing: object) -> str:
+    """Return what is to be written for something asynchronous."""
+    function, name = function_of(thing), name_of(thing)
+    if inspect.iscoroutinefunction(function):
+        return f"tasks share what AsyncSharedResource.of({name}) makes"
+    opener = f"asynccontextmanager({name})" if inspect.isasyncgenfunction(function) else name
+    return f"write AsyncSharedResource({opener}), or @refcounted_resource above it"
 
 
 def check_async_opener(what: str, thing: object, given: tuple[str, ...] = ()) -> None:
@@ -341,6 +354,9 @@ def check_factory(
     if isinstance(factory, GivesLeases):
         raise TypeError(f"{what} must make the value: {short(factory)} is shared already, and gives leases")
     name = name_of(factory)
+    function = function_of(factory) if callable(factory) and not inspect.isclass(factory) else None
+    if function is not None and is_asynchronous(function) and not (awaits and inspect.iscoroutinefunction(function)):
+        raise TypeError(f"{what} must make the value, and `{name}` is asynchronous: {_for_tasks(factory)}")
     check_callable(what, factory)
     opener = f"contextmanager({name})" if inspect.isgeneratorfunction(function_of(factory)) else name
     resource = "AsyncSharedResource" if awaits else "SharedResource"

@@ -46,6 +46,10 @@ else:
             name = self.__qualname__
             raise TypeError(f"{name} is no context manager, what it returns is: write `with {name}(...):`")
 
+        def __aenter__(self):
+            name = self.__qualname__
+            raise TypeError(f"{name} is no context manager, what it returns is: write `async with {name}(...):`")
+
         __exit__ = __aexit__ = None  # so that `isinstance` says no to `AbstractContextManager` and its twin
 
         def __str__(self):
