@@ -826,9 +826,13 @@ class TestBadInput:
         for function in (undecorated, functools.partial(undecorated_with_argument, 1), contextmanager(undecorated)):
             with pytest.raises(TypeError, match=r"undecorated.* is no resource: decorate it with @refcounted_resource"):
                 untyped(function)
-        for asynchronous in (coroutine, functools.partial(coroutine), Later(), asynccontextmanager(generate_later)):
-            with pytest.raises(TypeError, match=r"is no resource, but asynchronous"):
-                untyped(asynchronous)
+        for awaited in (coroutine, functools.partial(coroutine), Later()):
+            with pytest.raises(TypeError, match=r"is no resource, but a coroutine function, which yields nothing"):
+                untyped(awaited)
+        managed = asynccontextmanager(generate_later)
+        for generator, instead in ((generate_later, ""), (managed, " in place of @asynccontextmanager")):
+            with pytest.raises(TypeError, match=f"is no resource: decorate it with @refcounted_resource{instead}"):
+                untyped(generator)
         for callable_thing in (needy, refcounted_resource(undecorated_with_argument)):
             with pytest.raises(TypeError, match=r"cannot call .* without arguments: .*'index'"):
                 untyped(callable_thing)

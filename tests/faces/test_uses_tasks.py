@@ -444,7 +444,7 @@ class TestHandedIn:
         async def give() -> object:
             return None
 
-        with pytest.raises(TypeError, match="is no resource, but asynchronous"):
+        with pytest.raises(TypeError, match="is no resource, but a coroutine function"):
             untyped(give)
 
         @untyped(lambda: 3)

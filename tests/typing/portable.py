@@ -1,20 +1,23 @@
 """What all of mypy, pyright, pyrefly and ty infer and refuse: one of each face, and the mistakes. Checked, never run.
 
 Errors have two comments, since ty does not look at the codes of mypy. What is missing here is in the contracts, where
-mypy and pyright agree. Two things are left out since one of the others cannot do them: pyrefly does not solve generic
-functions that are decorated, and ty loses the type of a `functools.partial` that is a factory.
+mypy and pyright agree. Three things are left out since one of the others cannot do them: pyrefly does not solve generic
+functions that are decorated, ty loses the type of a `functools.partial` that is a factory, and both lose the value of
+what has a lambda for a check that comes before it.
 """
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Generic, Self, TypeVar, assert_never, assert_type
 
 from typing_extensions import override
 
 from refcount import (
+    AsyncLease,
+    AsyncSharedResource,
     ClosedError,
     Demand,
     InstanceManager,
@@ -105,7 +108,7 @@ def checked(url: str) -> Generator[Conn]:
     yield Conn()
 
 
-@refcounted_resource(check=lambda conn: conn.alive, key=lambda url: url.lower(), capacity=2.5, weight=len)
+@refcounted_resource(key=lambda url: url.lower(), capacity=2.5, weight=len)
 def by_lambdas(url: str) -> Generator[Conn]:
     """Have lambdas."""
     yield Conn()
@@ -155,7 +158,43 @@ def refused_functions() -> None:
     refcounted_resource(asynchronous)  # type: ignore[arg-type]  # ty: ignore[no-matching-overload]
     refcounted_resource(3)  # type: ignore[call-overload]  # ty: ignore[no-matching-overload]
     refcounted_resource(lingr=3.0)  # type: ignore[call-overload]  # ty: ignore[no-matching-overload]
-    refcounted_resource(key=3)  # type: ignore[call-overload]  # ty: ignore[invalid-argument-type]
+    refcounted_resource(key=3)  # type: ignore[call-overload]  # ty: ignore[no-matching-overload]
+
+
+# --- Functions for tasks --------------------------------------------------------------------------------------------
+
+
+@refcounted_resource
+async def later(url: str, *, timeout: float = 1.0) -> AsyncGenerator[Conn]:
+    """Yield later."""
+    yield Conn()
+
+
+@refcounted_resource(linger=1.0, stop_timeout=1.0, per_loop=True)
+async def bounded_later(url: str) -> AsyncIterator[Conn]:
+    """Have options for tasks."""
+    yield Conn()
+
+
+@refcounted_resource
+@asynccontextmanager
+async def managed_later(url: str) -> AsyncGenerator[Conn]:
+    """Be a context manager already."""
+    yield Conn()
+
+
+async def functions_for_tasks() -> None:
+    """A call gives a lease, an asynchronous with-statement the value."""
+    assert_type(later("x", timeout=2), AsyncLease[Conn])
+    async with later(url="x") as conn:
+        assert_type(conn, Conn)
+    assert_type(bounded_later("x"), AsyncLease[Conn])
+    assert_type(managed_later("x"), AsyncLease[Conn])
+    assert_type(later.resource("x"), AsyncSharedResource[Conn])
+    assert_type(await later.flush(), bool)
+    later()  # type: ignore[call-arg]  # ty: ignore[missing-argument]
+    with later("x"):  # type: ignore[attr-defined]  # ty: ignore[invalid-context-manager]
+        pass
 
 
 # --- Methods --------------------------------------------------------------------------------------------------------
@@ -178,6 +217,15 @@ class Producer:
     @classmethod
     def common(cls, topic: str) -> Iterator[Conn]:
         """Belong to the class."""
+        yield Conn()
+
+
+class LateProducer:
+    """Has one for tasks."""
+
+    @refcounted_method
+    async def feed(self, topic: str) -> AsyncGenerator[Conn]:
+        """Yield later."""
         yield Conn()
 
 
@@ -213,6 +261,7 @@ def methods(producer: Producer) -> None:
     assert_type(producer.common("t"), Lease[Conn])
     assert_type(Heir().feed(), Lease[FastConn])
     assert_type(Box(3).hold(), Lease[int])
+    assert_type(LateProducer().feed("t"), AsyncLease[Conn])
     producer.channel()  # type: ignore[call-arg]  # ty: ignore[missing-argument]
     producer.channel(1)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     producer.feed.resorces()  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]
@@ -260,7 +309,7 @@ async def classes() -> None:
     Camera("front")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     Camera(0).idnex  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]
     refcounted_resource(Unfit)  # type: ignore[type-var]  # ty: ignore[no-matching-overload]
-    resource_of(Unfit())  # type: ignore[call-overload]  # ty: ignore[invalid-argument-type]
+    resource_of(Unfit())  # type: ignore[call-overload]  # ty: ignore[no-matching-overload]
     async with Camera(0):  # type: ignore[attr-defined]  # ty: ignore[invalid-context-manager]
         pass
 
@@ -286,6 +335,15 @@ class Owner:
         yield FastConn()
 
 
+class LateOwner:
+    """Owns attributes that tasks share."""
+
+    @refcounted_attribute
+    async def session(self) -> AsyncGenerator[FastConn]:
+        """See the instance."""
+        yield FastConn()
+
+
 def attributes(owner: Owner) -> None:
     """On an instance its own resource, on the class the descriptor."""
     assert_type(Owner.conn, refcounted_attribute[Conn])
@@ -295,6 +353,7 @@ def attributes(owner: Owner) -> None:
         assert_type(thread, StoppableThread)
     assert_type(owner.session, SharedResource[FastConn])
     assert_type(owner.lingering, SharedResource[FastConn])
+    assert_type(LateOwner().session, AsyncSharedResource[FastConn])
     owner.busy = True
     assert_type(Owner().busy, bool)
     refcounted_attribute(Conn, stop=StoppableThread.stop)  # type: ignore[arg-type]  # ty: ignore[no-matching-overload]
@@ -386,7 +445,7 @@ async def injection() -> None:
     function.usecount  # type: ignore[attr-defined]  # ty: ignore[missing-attribute]
     User().method()  # type: ignore[call-arg]  # ty: ignore[missing-argument]
     uses(plain)(wrong_value)  # type: ignore[arg-type]  # ty: ignore[no-matching-overload]
-    uses(db)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    uses(db)  # type: ignore[arg-type]  # ty: ignore[no-matching-overload]
 
 
 # --- Workers --------------------------------------------------------------------------------------------------------

@@ -274,13 +274,15 @@ def _refuse_asynchronous_class(what: str, thing: object, instead: str) -> None:
 def refuse_undecorated(source: object) -> None:
     """Raise `TypeError` if it can be seen that a call of `source` gives something else than a lease."""
     function = function_of(source)
-    if is_asynchronous(function):
-        raise TypeError(f"{name_of(source)} is no resource, but asynchronous: a resource is entered by a plain `with`")
-    if inspect.isgeneratorfunction(function) or is_manager_function(function):
+    generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    if is_asynchronous(function) and not generates and not is_manager_function(function):
+        raise TypeError(f"{name_of(source)} is no resource, but a coroutine function, which yields nothing to share")
+    if generates or is_manager_function(function):
         code = code_of(function)
         is_method = isinstance(code, CodeType) and code.co_varnames[:1] == ("self",) and source is function
         decorator = "refcounted_method" if is_method else "refcounted_resource"
-        instead = " in place of @contextmanager" if is_manager_function(function) else ""
+        manager = "asynccontextmanager" if is_asynchronous(function) else "contextmanager"
+        instead = f" in place of @{manager}" if is_manager_function(function) else ""
         raise TypeError(f"{name_of(source)} is no resource: decorate it with @{decorator}{instead}")
 
 
