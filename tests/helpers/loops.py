@@ -120,6 +120,11 @@ class Job(Generic[T]):
         return self.over and not self._results and not self._errors
 
     @property
+    def errors(self) -> tuple[BaseException, ...]:
+        """What it has raised, if it has."""
+        return (*self._errors,)
+
+    @property
     def failed(self) -> bool:
         """Whether it has raised something."""
         return bool(self._errors)
