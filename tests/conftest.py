@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from zlib import crc32
 
 import hypothesis
 import pytest
@@ -40,9 +41,23 @@ def pytest_sessionstart() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is marked as slow unless it was asked for."""
     if not config.getoption("--slow"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
+        slow = {item for item in items if item.get_closest_marker("slow") or loop_is_for_slow_runs(item)}
+        config.hook.pytest_deselected(items=[*slow])
         items[:] = [item for item in items if item not in slow]
+
+
+def loop_is_for_slow_runs(item: pytest.Item) -> bool:
+    """Return whether a test is left out on its event loop: on asyncio and trio all are run, on the others one in three.
+
+    Which one, its name decides.
+    """
+    call: object = getattr(item, "callspec", None)
+    loops = {name: value for name, value in getattr(call, "params", {}).items() if name in ("run", "run_asyncio")}
+    turn = crc32(item.name.partition("[")[0].encode()) % 3
+    return any((loop, turn) in THINNED for loop in loops.values())
+
+
+THINNED = {("asyncio debug", 0), ("asyncio debug", 1), ("uvloop", 1), ("uvloop", 2)}
 
 
 def pytest_collection_finish() -> None:

@@ -260,5 +260,5 @@ def ignore(_: object) -> None:
 def test_it_is_as_the_model_says(machine: type[Tasks], every: Every, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever comes in the middle of whatever."""
     monkeypatch.setattr("sys.unraisablehook", ignore)  # on trio it is told of stops that fail with nobody there
-    examples = 40 if every(2) > 1 else 400
+    examples = 20 if every(2) > 1 else 400
     run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None))

@@ -389,7 +389,7 @@ def other_peoples_suite(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-@pytest.mark.parametrize("scope", ["function", "module"])
+@pytest.mark.parametrize("scope", ["function", pytest.param("module", marks=pytest.mark.slow)])
 def test_with_pytest_asyncio(others: pytest.Pytester, scope: str) -> None:
     """A loop for each test, or one for all; warnings are errors there."""
     others.makepyfile(
@@ -403,7 +403,7 @@ def test_with_pytest_asyncio(others: pytest.Pytester, scope: str) -> None:
     result.assert_outcomes(passed=6)
 
 
-@pytest.mark.parametrize("scope", ["function", "module"])
+@pytest.mark.parametrize("scope", [pytest.param("function", marks=pytest.mark.slow), "module"])
 def test_with_anyios_plugin(others: pytest.Pytester, scope: str) -> None:
     """On both of its backends, one after the other, with a loop for each test or for all."""
     others.makepyfile(
