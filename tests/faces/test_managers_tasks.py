@@ -114,6 +114,7 @@ class TestDemanding:
             first, second, other = Worker(*ALL), Worker("gpu"), Worker()
             await manager.add_instance_async(first)
             assert log == STARTED
+            assert first in manager.plain
             await manager.add_instance_async(second)
             await manager.add_instance_async(other)
             assert manager.instances == (first, second, other)
@@ -292,7 +293,46 @@ class TestFailing:
 
         run(body)
 
-    @pytest.mark.parametrize("what", ["stop gpu", "release", "changed 0"])
+    def test_nobody_demands_once_it_has_failed(self, run: Run) -> None:
+        """Whoever of those who waited is told first finds nobody else among those who demand."""
+        setting = Setting()
+        setting.log.fails.add("acquire")
+        seen: list[int] = []
+
+        async def add() -> None:
+            try:
+                await setting.manager.add_instance_async(Worker("gpu"))
+            except OSError:
+                seen.append(len(setting.manager.gpu_demand))
+
+        async def body() -> None:
+            for job in [Job(add) for _ in range(3)]:
+                await job.result()
+            assert seen == [0, 0, 0]
+
+        run(body)
+
+    @pytest.mark.parametrize("what", ["start gpu", "acquire", "changed 1"])
+    def test_refreshing(self, run: Run, what: str) -> None:
+        """It stays managed, and does not demand what it could not get; the others of its demands are met."""
+        setting = Setting()
+        manager = setting.manager
+
+        async def body() -> None:
+            worker = Worker()
+            await manager.add_instance_async(worker)
+            worker.needs.update(ALL)
+            setting.log.fails.add(what)
+            assert str(await error_of(manager.refresh_async(worker))) == what
+            assert worker in manager
+            assert (len(manager.plain), len(manager.disk_demand), len(manager.gpu_demand)) == (1, 1, 0)
+            assert setting.gpu.idle
+            await manager.clear_async()
+            assert setting.is_as_new()
+
+        run(body)
+
+    @pytest.mark.parametrize("what", ["stop gpu", "release", "changed 0", "stop disk"])
     def test_removing(self, run: Run, what: str) -> None:
         """The instance is removed all the same."""
         setting = Setting()
