@@ -13,7 +13,6 @@ from refcount._core.loops import here
 from refcount._support.numbers import check_timeout
 
 if TYPE_CHECKING:
-    from refcount._core.async_shared import AsyncSharedResource
     from refcount._core.keeper import Keeper
 
 T_co = TypeVar("T_co", covariant=True)
@@ -23,14 +22,6 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
     """A shared resource for tasks, less its leases."""
 
     __slots__ = ()
-
-    def _own(self) -> AsyncSharedResource[T_co]:
-        """Return the resource of this event loop, if each has one of its own; else this one.
-
-        Raises:
-            RefcountError: Each has one, and no event loop runs here.
-        """
-        raise NotImplementedError
 
     def invalidate(self) -> None:
         """Detach the running generation: its holders keep it until they leave, the next consumer gets a fresh one.
@@ -241,6 +232,7 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
         here_owned = here().owned.get(self)
         for other in self._each:
             if other is not here_owned:
+                other._machine.closed = True
                 for generation in other._machine.generations:
                     if generation.home is not None:
                         generation.home.call_soon(partial(other._shut, force=force))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from inspect import Signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeGuard, TypeVar
 from weakref import ref
 
 from refcount._core.asyncio_loop import running_asyncio_loop
@@ -227,6 +227,20 @@ def is_async_lease(thing: object) -> TypeGuard[AsyncLease[Any]]:
     return isinstance(thing, AsyncLease)
 
 
+class Block(NamedTuple):
+    """A with-block that is cancelled when what it holds fails.
+
+    Attributes:
+        scope: What cancels it.
+        task: Which task is inside.
+        generation: What it holds.
+    """
+
+    scope: CancelScope
+    task: object
+    generation: object
+
+
 class BlockLease(AsyncLease[T_co]):
     """A lease that tells of its with-block: which task is inside, and by which scope it is cancelled if need be."""
 
@@ -236,6 +250,8 @@ class BlockLease(AsyncLease[T_co]):
     _task: object
 
     async def __aenter__(self) -> T_co:
+        if self._use is USED:
+            return await super().__aenter__()  # which says so, and leaves the block alone that it is in
         entered, first = self._resource._entered, self._use is FRESH
         self._scope, self._task = None, here().current_task()
         if entered is not None:
@@ -245,8 +261,9 @@ class BlockLease(AsyncLease[T_co]):
             if self._resource._options.on_failure == "cancel":
                 self._scope = scope = CancelScope()
                 scope.__enter__()
-                self._resource._blocks[self] = scope
-                keeper = None if self._generation is None else self._generation.keeper
+                generation = self._generation
+                self._resource._blocks[id(self)] = Block(scope, self._task, generation)
+                keeper = None if generation is None else generation.keeper
                 if keeper is not None and keeper.broken:  # since its start was done, while this one was not awake yet
                     scope.cancel()
         except BaseException:
@@ -259,7 +276,7 @@ class BlockLease(AsyncLease[T_co]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         scope, self._scope = self._scope, None
-        self._resource._blocks.pop(self, None)
+        self._resource._blocks.pop(id(self), None)
         if self._resource._entered is not None:
             self._resource._entered.pop(id(self), None)
         loop, self._task, task = here_or_none(), None, self._task
@@ -277,7 +294,7 @@ class BlockLease(AsyncLease[T_co]):
             await super().__aexit__(exc_type, exc, trace)
 
     async def release(self) -> bool:
-        self._resource._blocks.pop(self, None)
+        self._resource._blocks.pop(id(self), None)
         if self._resource._entered is not None:
             self._resource._entered.pop(id(self), None)
         return await super().release()
@@ -286,4 +303,5 @@ class BlockLease(AsyncLease[T_co]):
         entered = self._resource._entered
         if entered is not None:
             entered.pop(id(self), None)
+        self._resource._blocks.pop(id(self), None)
         super().__del__()

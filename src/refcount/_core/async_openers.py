@@ -3,22 +3,23 @@
 Whatever starts a resource is made into an `AsyncLife`: an asynchronous generator that has run up to its only `yield`
 when the resource is up, and to its end when it has stopped. One task runs both halves.
 
-The event loop is not told of these generators. It would close them when it ends, in a task of its own: what is to be
-left (`at_exit="leave"`), or was given up, would be stopped by that.
+The event loop is not told of the generators that are begun in that task, be they ours or inside of an opener, as those
+of `asynccontextmanager` are: see `Unseen`.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from refcount._support.checks import check_flag, check_function, check_modes
+from refcount._support.checks import check_function
+from refcount._support.choices import check_flag, check_modes
 from refcount._support.naming import Name, short, text_of
 from refcount._support.numbers import check_seconds
 from refcount._support.reporting import report
@@ -87,13 +88,7 @@ async def begin(life: AsyncLife[T], name: Name) -> T:
     Raises:
         BaseException: What its start raised, or `RuntimeError` if it yields nothing.
     """
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
-    try:
-        step: Awaitable[Any] = anext(life, OVER)
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
-    value = cast("T", await step)
+    value = cast("T", await anext(life, OVER))
     if value is OVER:
         raise RuntimeError(f"{text_of(name)} yielded no value: a resource yields exactly once")
     return value
@@ -109,6 +104,35 @@ async def finish(life: AsyncLife[object], name: Name) -> None:
     if value is not OVER:
         await life.aclose()
         raise RuntimeError(f"{text_of(name)} yielded a second value, {short(value)}: a resource yields exactly once")
+
+
+class Unseen:
+    """Runs a coroutine, and keeps from the event loop which asynchronous generators it begins; awaited once.
+
+    The loop would close them when it ends, in tasks of its own, though their own task sees to them: what is to be left
+    (`at_exit="leave"`), or was given up, would be stopped by that, and of other stops only what stands in a `finally`
+    would run. What is dropped without having been closed is the loop's to close, as always.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        step: Callable[[], object] = partial(self._coroutine.send, None)
+        while True:
+            hooks = sys.get_asyncgen_hooks()
+            sys.set_asyncgen_hooks(None, hooks.finalizer)
+            try:
+                waits_for = step()
+            except StopIteration:
+                return
+            finally:
+                sys.set_asyncgen_hooks(*hooks)
+                del step  # it may have an error that refers to this frame
+            try:
+                step = partial(self._coroutine.send, (yield waits_for))
+            except BaseException as error:
+                step = partial(self._coroutine.throw, error)
 
 
 async def awaited(result: Awaitable[T] | T) -> T:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast, overload
 
 from refcount._core.async_control import AsyncControls
 from refcount._core.async_lease import AsyncLease
@@ -15,7 +15,7 @@ from refcount._core.claim import ACQUIRED, FRESH
 from refcount._core.loops import here, here_or_none
 from refcount._core.observers import Observed
 from refcount._core.tasks import TaskDriver
-from refcount._errors import ClosedError, UnderflowException
+from refcount._errors import UnderflowException
 from refcount._support.checks import check_async_opener, check_hooks, check_name
 from refcount._support.naming import Name, name_of, named, public
 
@@ -318,16 +318,16 @@ class AsyncSharedResource(AsyncControls[T_co], TaskDriver[T_co], Observed[T_co],
                 raise UnderflowException(f"{self.name} has no anonymous hold to give back: each dec() needs an inc()")
             await own._anonymous.pop(0).release()
 
-    def _own(self) -> AsyncSharedResource[T_co]:
+    def _own(self) -> Self:
         if not self._options.per_loop:
             return self
-        if self._machine.closed:
-            raise ClosedError(self._closed_text())
         owned = here().owned
-        own: AsyncSharedResource[T_co] | None = owned.get(self)
+        own: Self | None = owned.get(self)
         if own is None:
-            owned[self] = own = new_async_resource(self._lives, self._name, self._options.for_one_loop())
-            self._each.add(own)
+            made = new_async_resource(self._lives, self._name, self._options.for_one_loop())
+            made._machine.closed = self._machine.closed
+            self._each.add(made)
+            owned[self] = own = cast("Self", made)  # a subclass has nothing of its own that its users would miss here
         return own
 
     def _seen(self) -> Machine[T_co]:

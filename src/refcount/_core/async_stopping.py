@@ -21,7 +21,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
-from refcount._core.generation import FORGOTTEN, STARTING, UP, Alarm, FiredAlarm, Generation
+from refcount._core.generation import FORGOTTEN, STARTING, STOPPED, UP, Alarm, FiredAlarm, Generation
 from refcount._core.loop import Loop
 from refcount._core.loops import here, here_or_none
 from refcount._core.machine import Machine
@@ -32,12 +32,11 @@ from refcount._errors import ReentrantError, RefcountError, WrongLoopError
 from refcount._support.reporting import logger, note
 
 if TYPE_CHECKING:
-    from refcount._core.async_lease import AsyncLease
+    from refcount._core.async_lease import AsyncLease, Block
     from refcount._core.async_openers import AsyncLife, AsyncOptions
     from refcount._core.async_shared import AsyncSharedResource
     from refcount._core.generation import AsyncSlot
     from refcount._core.keeper import Keeper
-    from refcount._core.loop import CancelScope
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -92,7 +91,7 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
     )
 
     _anonymous: list[AsyncLease[T_co]]
-    _blocks: dict[AsyncLease[T_co], CancelScope]
+    _blocks: dict[int, Block]
     _each: WeakSet[AsyncSharedResource[T_co]]
     _home: Loop | None
     _lives: Callable[[], AsyncLife[T_co]]
@@ -150,13 +149,13 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
             )
         machine = self._machine
         for generation in machine.generations:
-            if generation.home is home and self._abandon(generation):  # else another loop was faster
-                warnings.warn(
-                    f"{self.name}, generation {generation.number}, was abandoned: its event loop was closed while it "
-                    "was up, so that nothing can stop it any more",
-                    ResourceWarning,
-                    stacklevel=5,
-                )
+            if generation.home is not home:
+                continue  # another loop was faster
+            up = generation.phase is not STOPPED
+            if self._abandon(generation) and up:
+                text = "was abandoned: its event loop was closed while it was up, so that nothing can stop it any more"
+                self._warn(f"{self.name}, generation {generation.number}, {text}", generation, 6)
+        self._anonymous = [lease for lease in self._anonymous if lease.held]
         with machine.lock:
             if self._home is home:
                 self._visitors = 0
@@ -318,9 +317,9 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
             generation.number,
             leases,
         )
-        blocks = [scope for lease, scope in self._blocks.items() if lease._generation is generation]
-        for scope in blocks:
-            scope.cancel()
+        blocks = [block for block in self._blocks.values() if block.generation is generation]
+        for block in blocks:
+            block.scope.cancel()
         if self._options.on_failure == "cancel" and not blocks:
             self._expel(generation)
 
@@ -334,10 +333,10 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
         self._warn(f"{self.name} is still held at the end of its event loop, by {leases}", generation)
         self._expel(generation)
 
-    def _warn(self, text: str, generation: Generation[T_co]) -> None:
-        """Warn of something where nobody could catch it, if a filter makes that an error."""
+    def _warn(self, text: str, generation: Generation[T_co], level: int = 3) -> None:
+        """Warn of something where nobody is to catch it, if a filter makes that an error."""
         try:
-            warnings.warn(text, ResourceWarning, stacklevel=3)
+            warnings.warn(text, ResourceWarning, stacklevel=level)
         except Exception as error:
             assert generation.home is not None  # it was started
             generation.home.report(error, f"{self.name}, generation {generation.number}")

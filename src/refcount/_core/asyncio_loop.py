@@ -1,15 +1,19 @@
 """`AsyncioLoop`: an event loop of asyncio, or one that stands in for it, such as uvloop's.
 
-How such a loop ends: `asyncio.run` cancels all tasks when its main task is over, and waits for them; it does so while
-the loop does not run, which nobody else can. A generation's own task is not cancelled by that: it is told of the end.
+How such a loop ends: `asyncio.run` cancels all tasks when its main task is over, waits for them, and then has the loop
+close all asynchronous generators. A generation's own task is not among those tasks, nor is it for others who cancel all
+that `asyncio.all_tasks` gives: its consumers are, and a stop is not to be cancelled. It is ended by a generator of this
+loop's own, the sentinel, which is closed when all consumers are gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from asyncio import events
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -26,11 +30,12 @@ running_asyncio_loop: Callable[[], asyncio.AbstractEventLoop | None] = events._g
 """Returns asyncio's loop that runs in this thread, or None; the public one raises where there is none, as on trio."""
 
 
-class _AsyncioTask(asyncio.Task[None]):
-    """A task that the end of its loop does not cancel: it is told of that instead."""
+TURNS = 10
+"""How often others who are closed as well get their turn first, to give back what they hold."""
 
+
+class _AsyncioTask(asyncio.Task[None]):
     called: Name
-    ends: Job
 
     def get_name(self) -> str:
         return text_of(self.called)
@@ -39,15 +44,9 @@ class _AsyncioTask(asyncio.Task[None]):
     def known_as(self) -> object:
         return self
 
-    def cancel(self, msg: Any | None = None) -> bool:
-        if self.get_loop().is_running():
-            return super().cancel(msg)
-        self.ends()
-        return False
-
     @property
     def cancelled_by_loop(self) -> bool:
-        return False  # that has called `ends`
+        return False
 
     def interrupt(self) -> object:
         return super().cancel()
@@ -58,18 +57,11 @@ class _AsyncioTask(asyncio.Task[None]):
         return _NO_TIMER if seconds == math.inf else loop.call_later(seconds, self.interrupt)
 
     def expose(self) -> None:
-        pass  # who is told of the end interrupts it
+        pass
 
     def calm(self) -> None:
         while self.cancelling():
             self.uncancel()
-
-    def let_go(self) -> None:
-        self.ends = _nothing
-
-
-def _nothing() -> None:
-    pass
 
 
 class _NoTimer:
@@ -117,6 +109,7 @@ class AsyncioLoop(Loop):
         self.now = now
         self._detached: set[asyncio.Task[None]] = set()
         self._loop = ref(loop)
+        self._sentinel: AsyncGenerator[None, None] | None = None
 
     @property
     def token(self) -> object:
@@ -129,15 +122,9 @@ class AsyncioLoop(Loop):
         return loop is None or loop.is_closed()
 
     @property
-    def ending(self) -> bool:
-        # Where there was nothing to be told of it, it can be seen: every task was cancelled that is not one of ours.
-        loop = self._loop()
-        tasks = () if self.told_of_end or loop is None else asyncio.all_tasks(loop)
-        return self.told_of_end or all(task.cancelling() or isinstance(task, _AsyncioTask) for task in tasks)
-
-    @property
     def runs_here(self) -> bool:
-        return running_asyncio_loop() is self._loop()
+        running = running_asyncio_loop()
+        return running is not None and running is self._loop()
 
     def sleeper(self) -> Sleeper:
         return _AsyncioSleeper(self)
@@ -145,12 +132,44 @@ class AsyncioLoop(Loop):
     def current_task(self) -> object:
         return asyncio.current_task()
 
-    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: Name, context: Context) -> OwnTask:
-        # Not by the loop's own factory, which may run a task at once, or make one that the end of the loop cancels.
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: Name, context: Context) -> OwnTask:
+        if self._sentinel is None:
+            self._post_sentinel()
+        # Not by the loop's own factory, which may run a task at once.
         task = _AsyncioTask(run(), loop=self._loop(), context=context)
-        task.ends = ends
         task.called = name
+        asyncio._unregister_task(task)
         return task
+
+    def _post_sentinel(self) -> None:
+        self._sentinel = sentinel = self._end_keepers_when_closed()
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(hooks.firstiter, None)  # the finalizer would keep the loop, which leads to this
+        try:
+            step = sentinel.__anext__()
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+        with suppress(StopIteration):  # it does not wait
+            step.send(None)
+
+    async def _end_keepers_when_closed(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            if self.runs_here:  # else it is dropped with a loop that nobody has let it close
+                await self._end_keepers()
+
+    async def _end_keepers(self) -> None:
+        """Have all keepers end, the youngest first."""
+        self.ending = True
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        given_up: set[Keeper[Any]] = set()
+        while left := [keeper for keeper in self.keepers if keeper not in given_up]:
+            left[-1].ends()
+            await left[-1].ended()
+            if left[-1].up:
+                given_up.add(left[-1])
 
     def detach(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Job:
         task = asyncio.get_running_loop().create_task(run(), name=name)
@@ -170,15 +189,6 @@ class AsyncioLoop(Loop):
 
     def is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, asyncio.CancelledError)
-
-    def awaits_others(self, keeper: Keeper[Any], wake: Job) -> bool:
-        loop = self._loop()
-        if loop is not None:
-            for task in asyncio.all_tasks(loop):
-                if not isinstance(task, _AsyncioTask):
-                    task.add_done_callback(lambda _: wake())
-                    return True
-        return super().awaits_others(keeper, wake)
 
     def report(self, error: BaseException, where: str) -> None:
         loop = self._loop()

@@ -7,13 +7,13 @@ made by the first consumer, in a copy of its context, and belongs to nobody's ta
   that is nobody's, and a newcomer has waited for it.
 - *up*: it sleeps. Each step of the machine that makes it owe a stop wakes it. A cancellation that reaches it here comes
   from inside of the opener (a task group's child has failed, say): then it is *broken*, no newcomer gets it, and it
-  waits until its holders have left. Or the loop is about to end: then it waits for them as well, unless nobody else is
-  left who could do so.
+  waits until its holders have left. Or the loop is about to end: then younger ones end first, and it is stopped, for
+  whoever still holds it is not there any more.
 - *stopping*: the opener goes on to its end, shielded. The cancellation that has come is not thrown into it: all that
   stands behind its `yield` runs, and a task group of its own raises what its child has failed with.
 
 Between two of its awaits no other task runs, so that each of these is entered in one go. All it is told comes through
-`order_stop` and `_ends`, which may be called at any time.
+`order_stop`, `forgotten` and `ends`, which may be called at any time.
 """
 # pyright: reportPrivateUsage=false
 # A keeper, its driver and the machine are one thing; what they have of each other is private because users have
@@ -24,10 +24,11 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from refcount._core.async_openers import begin, finish
+from refcount._core.async_openers import Unseen, begin, finish
 from refcount._core.generation import FORGOTTEN, STARTING, UP
 from refcount._core.loop import CancelScope
 from refcount._core.registry import registry
+from refcount._errors import RefcountError
 
 if TYPE_CHECKING:
     from refcount._core.async_openers import AsyncLife
@@ -92,9 +93,15 @@ class Keeper(Generic[T]):
         self.life: AsyncLife[T] | None = None
         self.up = True
         self.then: list[Job] = []
-        self._own: OwnTask = loop.spawn(self._run, self._ends, driver._name, copy_context())
-        self.task: object = self._own.known_as
         loop.keepers[self] = None
+        try:
+            self._own: OwnTask = loop.spawn(self._run, driver._name, copy_context())
+        except BaseException as error:
+            loop.keepers.pop(self, None)
+            if isinstance(error, RuntimeError):  # trio's, when only generators are still to be closed
+                raise RefcountError(f"{driver.name} cannot start: its event loop is over") from error
+            raise
+        self.task: object = self._own.known_as
 
     # What it is told
 
@@ -167,9 +174,9 @@ class Keeper(Generic[T]):
             self._failure = None
             self._loop.report(failure, f"the stop of {self._driver.name}, generation {self._number}")
 
-    def _ends(self) -> None:
+    def ends(self) -> None:
         """The event loop is about to end."""
-        self._ending = self._loop.told_of_end = True
+        self._ending = self._loop.ending = True
         if self.disowned:
             self._own.interrupt()  # it must not keep the loop from ending
         self._sleeper.wake()
@@ -178,16 +185,15 @@ class Keeper(Generic[T]):
 
     async def _run(self) -> None:
         try:
-            await self._live()
+            await Unseen(self._live())
         finally:
             self._end_here()
 
     def _end_here(self) -> None:
         self.up = False
-        del self._loop.keepers[self]
+        self._loop.keepers.pop(self, None)
         self._generation.keeper = None
         del self._generation  # each has had the other
-        self._own.let_go()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -211,7 +217,9 @@ class Keeper(Generic[T]):
             del generation  # it has the error, and the error this frame
             return
         self._starting = False
-        self._loop.keepers[self] = self._loop.keepers.pop(self)  # younger than what was started inside its own start
+        self._loop.keepers[self] = self._loop.keepers.pop(
+            self, None
+        )  # younger than what was started inside its own start
         driver._started(generation)
         await self._wait_until_unwanted()
         if generation.phase is FORGOTTEN and not self._owes:
@@ -230,7 +238,7 @@ class Keeper(Generic[T]):
             except BaseException:  # of whichever kind: it was cancelled, and goes on to its stop
                 self._own.calm()
                 if self._own.cancelled_by_loop:
-                    self._ends()
+                    self.ends()
                 else:
                     self._break()
 
@@ -247,7 +255,7 @@ class Keeper(Generic[T]):
             self.broken = True
             self._driver._broke(self._generation)
             if self._generation.phase is UP:
-                self._watch = self._loop.watch_end(self._ends)
+                self._watch = self._loop.watch_end(self.ends)
 
     def _end(self) -> None:
         """The loop ends: let no newcomer have it, and stop it if nobody is left who could leave it."""

@@ -67,17 +67,13 @@ class OwnTask(Protocol):
         """Take a cancellation that has come for done."""
         ...
 
-    def let_go(self) -> None:
-        """Keep nothing of what it was told; it is over."""
-        ...
-
 
 class Loop:
     """One event loop.
 
     Attributes:
         keepers: The tasks of the generations that live in it, the oldest first.
-        told_of_end: Whether it has told a keeper that it is about to end.
+        ending: Whether it is about to end, so that nothing lingers any more.
         owned: What it has of resources that each event loop has one of.
         now: Its clock, in seconds.
     """
@@ -86,7 +82,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.keepers: dict[Keeper[Any], None] = {}
-        self.told_of_end = False
+        self.ending = False
         self.owned: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
 
     def reset_after_fork(self) -> tuple[object, ...]:
@@ -104,11 +100,6 @@ class Loop:
         raise NotImplementedError
 
     @property
-    def ending(self) -> bool:
-        """Whether it is about to end, so that nothing lingers any more."""
-        return self.told_of_end
-
-    @property
     def runs_here(self) -> bool:
         """Whether this thread is inside of it."""
         raise NotImplementedError
@@ -121,8 +112,12 @@ class Loop:
         """Return the task that runs."""
         raise NotImplementedError
 
-    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: Name, context: Context) -> OwnTask:
-        """Start a task of nobody's group; `ends` is called when the loop ends, in place of a cancellation."""
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: Name, context: Context) -> OwnTask:
+        """Start a task of nobody's group for a keeper, which sees to it itself when the loop ends.
+
+        Raises:
+            RuntimeError: It is too late for that.
+        """
         raise NotImplementedError
 
     def detach(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Job:
@@ -138,11 +133,14 @@ class Loop:
         raise NotImplementedError
 
     def watch_end(self, ends: Job) -> Timer | None:
-        """Call `ends` when the loop is about to end, if `spawn` does not do so."""
+        """Call `ends` when the loop is about to end, where a keeper could not be told of that any more."""
         return None
 
     def awaits_others(self, keeper: Keeper[Any], wake: Job) -> bool:
-        """Say whether tasks are left that may hold what `keeper` keeps; `wake` is called when that may have changed."""
+        """Say whether younger keepers may hold what `keeper` keeps; `wake` is called when that may have changed.
+
+        When the loop ends, nobody else is left.
+        """
         younger = False
         for other in self.keepers:
             if younger and other.up:

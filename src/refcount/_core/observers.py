@@ -290,19 +290,20 @@ class Observed(Resource[T_co], Generic[T_co]):
             >>> end()
         """
         check_function("the callback of observe", callback, ("the usecount",))
-        with self._visit():
-            observers = self._observers
+        own = self._own()
+        with own._visit():
+            observers = own._observers
             if observers is None:
-                observers = self._observers = Observers(self._machine, self._name)
-            self._machine.observe(True)
+                observers = own._observers = Observers(own._machine, own._name)
+            own._machine.observe(True)
             token = observers.add(callback)
 
         def end() -> None:
             observers.remove(token)
-            with self._visit():
+            with own._visit():
                 if not observers:
-                    self._machine.observe(False)
+                    own._machine.observe(False)
                     if observers:  # another one, who has come meanwhile
-                        self._machine.observe(True)
+                        own._machine.observe(True)
 
         return end

@@ -17,7 +17,8 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeAlias, TypeVar, cast
 
 from refcount._core.clock import clocks
-from refcount._support.checks import check_flag, check_function, check_modes
+from refcount._support.checks import check_function
+from refcount._support.choices import check_flag, check_modes
 from refcount._support.naming import Name, short, text_of
 from refcount._support.numbers import check_amount, check_integer, check_seconds
 from refcount._support.reporting import report

@@ -49,6 +49,10 @@ class Resource(GivesLeases, Generic[T_co]):
         """
         raise NotImplementedError
 
+    def _own(self) -> Self:
+        """Return the resource that is used here, if that is another one in each event loop; else this one."""
+        return self
+
     def __copy__(self) -> Self:
         return self
 

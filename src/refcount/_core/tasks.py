@@ -282,11 +282,15 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
         Raises:
             BaseException: What it has failed with.
         """
+        keeper, task = generation.keeper, here().current_task()
         self._give_back(lease, generation)
-        if generation.phase is UP and not any(other._generation is generation for other in self._blocks):
+        left = [block for block in self._blocks.values() if block.generation is generation]
+        if any(block.task is task for block in left):
+            return  # it is inside of another one, which was cancelled as well, and raises it
+        if generation.phase is UP and not left:
             self._expel(generation)  # all that is left are leases without a with-block
-        if generation.keeper is not None:
-            await generation.keeper.outcome()
+        if keeper is not None:
+            await keeper.outcome()
         raise RefcountError(f"{self.name}, generation {generation.number}, has ended while it was held")
 
     def _retract(self, lease: AsyncLease[T_co]) -> None:
@@ -299,8 +303,8 @@ class TaskDriver(AsyncStoppable[T_co], Generic[T_co]):
         else:  # a coroutine is closed late, by whoever drops it
             self._lose(lease)
             return
-        if self._machine.sleepers:
-            self._wake_sleepers()  # somebody else may have to take over
+        if generation is not None and generation.phase is STARTING and generation not in self._machine.working:
+            self._wake_sleepers()  # somebody else is to take over
 
     def _lose(self, lease: AsyncLease[T_co]) -> None:
         """Have a lease given back that nobody can give back any more; in a finalizer, so no more than that."""

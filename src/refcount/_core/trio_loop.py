@@ -50,9 +50,6 @@ class _TrioTask:
     def calm(self) -> None:
         pass
 
-    def let_go(self) -> None:
-        pass
-
 
 class _Deadline:
     def __init__(self, scope: trio.CancelScope) -> None:
@@ -118,7 +115,7 @@ class TrioLoop(Loop):
     def current_task(self) -> object:
         return trio.lowlevel.current_task()
 
-    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], ends: Job, name: Name, context: Context) -> OwnTask:
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]], name: Name, context: Context) -> OwnTask:
         scope = trio.CancelScope()
 
         async def live() -> None:
@@ -186,7 +183,7 @@ _loops: trio.lowlevel.RunVar[TrioLoop | None] = trio.lowlevel.RunVar("refcount")
 def trio_loop() -> TrioLoop | None:
     """Return the run of trio that this thread is in, if it is in one."""
     token = _token()
-    if token is None:
+    if token is None or not _in_task():
         return None
     loop = _loops.get(None)
     if loop is None:
@@ -200,3 +197,12 @@ def _token() -> trio.lowlevel.TrioToken | None:
         return trio.lowlevel.current_trio_token()
     except RuntimeError:  # older versions have nothing to ask first
         return None
+
+
+def _in_task() -> bool:
+    """Return whether a task of trio runs: in guest mode, those of the host run in the same thread."""
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True

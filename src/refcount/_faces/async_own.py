@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from refcount._core.async_openers import AsyncOptions
 from refcount._core.async_shared import AsyncSharedResource
 from refcount._core.loops import here
-from refcount._errors import ClosedError
 from refcount._faces.places import Place
 from refcount._support.naming import Name
 
@@ -49,16 +48,15 @@ class AsyncOwn(AsyncSharedResource[T]):
         finally:
             self._place.closed = self._place.closed or self.closed
 
-    def _own(self) -> AsyncSharedResource[T]:
+    def _own(self) -> Self:
         # That of an event loop is found at the same place: this one may be forgotten before it.
         if not self._options.per_loop:
             return self
-        if self._machine.closed:
-            raise ClosedError(self._closed_text())
         loop, place = here(), self._place
         own: AsyncOwn[T] = place.find(id(loop)) or place.keep(
             AsyncOwn(place, self._lives, self._name, self._options.for_one_loop()), id(loop)
         )
+        own._machine.closed = own._machine.closed or self._machine.closed
         loop.owned[self] = own
         self._each.add(own)
-        return own
+        return cast("Self", own)

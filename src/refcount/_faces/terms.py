@@ -11,7 +11,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from refcount._core.async_openers import AsyncOptions
 from refcount._core.openers import Limits, Options
-from refcount._support.checks import check_flag, check_function, check_name
+from refcount._support.checks import check_function, check_name
+from refcount._support.choices import check_flag
 from refcount._support.naming import name_of, one_line
 
 F = TypeVar("F", bound=Callable[..., object])

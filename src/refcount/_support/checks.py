@@ -214,9 +214,8 @@ def check_opener(what: str, thing: object, given: tuple[str, ...] = ()) -> None:
             f"write contextmanager({name}), or decorate it with @refcounted_resource"
         )
     if not inspect.isclass(thing) and is_asynchronous(function_of(thing)):
-        raise TypeError(
-            f"{what} is entered by a plain `with`, and `{name_of(thing)}` is asynchronous: {_for_tasks(thing)}"
-        )
+        asynchronous = f"since a plain `with` enters it, and `{name_of(thing)}` is"
+        raise TypeError(f"{what} must not be asynchronous, {asynchronous}: {_for_tasks(thing)}")
     _refuse_asynchronous_class(what, thing, "a function that enters one in an event loop of its own, and yields it")
     check_call(what, thing, given)
 
@@ -386,19 +385,3 @@ def check_name(what: str, name: object, given: tuple[str, ...] | None = None) ->
         if not callable(name):
             raise TypeError(f"the name of {what} must be a string, or a function that returns one, not {short(name)}")
         check_function(f"the name of {what}", name, given)
-
-
-def check_flag(what: str, flag: object) -> None:
-    """Raise `TypeError`, naming `what` and the value, unless it is True or False: a text like "no" counts as true."""
-    if not isinstance(flag, bool):
-        raise TypeError(f"{what} must be True or False, not {short(flag)}")
-
-
-def check_modes(*, overlap: bool, exclusive: bool, at_exit: str) -> None:
-    """Raise `ValueError` if one of these options has no meaning, or contradicts another."""
-    if exclusive and overlap:
-        raise ValueError(
-            "exclusive and overlap contradict each other: a newcomer waits for older generations, or it does not"
-        )
-    if at_exit not in ("stop", "leave"):
-        raise ValueError(f"at_exit must be 'stop' or 'leave', not {short(at_exit)}")
