@@ -21,7 +21,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -237,9 +237,7 @@ class Stress:
 
 def stress(loop: str, seconds: float, seed: int) -> Stress:
     """Do it on one event loop, and return what came of it."""
-    warnings.simplefilter("ignore", ResourceWarning)
-    logging.getLogger("refcount").setLevel(logging.CRITICAL)
-    run = Stress(seconds, seed)
+    run, logger = Stress(seconds, seed), logging.getLogger("refcount")
 
     async def main() -> None:
         if loop != "trio":
@@ -247,7 +245,19 @@ def stress(loop: str, seconds: float, seed: int) -> Stress:
         await run.main()
 
     hook, sys.unraisablehook = sys.unraisablehook, partial(_take, run)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # the hooks fail all the time
     try:
+        _run(loop, main)
+    finally:
+        sys.unraisablehook = hook
+        logger.setLevel(level)
+    return run
+
+
+def _run(loop: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
         if loop == "trio":
             import trio
 
@@ -258,9 +268,6 @@ def stress(loop: str, seconds: float, seed: int) -> Stress:
             uvloop.run(main())
         else:
             asyncio.run(main())
-    finally:
-        sys.unraisablehook = hook
-    return run
 
 
 def _handle(run: Stress, _: object, context: dict[str, Any]) -> None:
