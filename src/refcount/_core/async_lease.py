@@ -100,8 +100,9 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
         if generation is None:
             return  # released by hand
         if generation.quick and generation.count > 1 and generation.token is running_asyncio_loop():
-            if generation.now is not None:
-                generation.left = generation.now()
+            now = generation.now
+            if now is not None:
+                generation.left = now()
             generation.count -= 1
             self._generation = None
             return

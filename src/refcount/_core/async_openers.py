@@ -106,7 +106,7 @@ async def finish(life: AsyncLife[object], name: Name) -> None:
         raise RuntimeError(f"{text_of(name)} yielded a second value, {short(value)}: a resource yields exactly once")
 
 
-class Unseen:
+class Unseen(Generic[T]):
     """Runs a coroutine, and keeps from the event loop which asynchronous generators it begins; awaited once.
 
     The loop would close them when it ends, in tasks of its own, though their own task sees to them: what is to be left
@@ -114,18 +114,18 @@ class Unseen:
     would run. What is dropped without having been closed is the loop's to close, as always.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
 
-    def __await__(self) -> Generator[Any, Any, None]:
+    def __await__(self) -> Generator[Any, Any, T]:
         step: Callable[[], object] = partial(self._coroutine.send, None)
         while True:
             hooks = sys.get_asyncgen_hooks()
             sys.set_asyncgen_hooks(None, hooks.finalizer)
             try:
                 waits_for = step()
-            except StopIteration:
-                return
+            except StopIteration as result:
+                return cast("T", result.value)
             finally:
                 sys.set_asyncgen_hooks(*hooks)
                 del step  # it may have an error that refers to this frame

@@ -79,13 +79,18 @@ class _AsyncioSleeper(Sleeper):
         super().__init__(loop)
         self._future: asyncio.Future[None] | None = None
 
-    async def _sleep(self, deadline: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        self._future = future = loop.create_future()
-        if deadline is None:
-            await future
-            return
-        timer = loop.call_later(deadline - self._loop.now(), _end, future)
+    async def sleep(self, deadline: float | None = None) -> bool:
+        if not self._woken:
+            self._future = future = asyncio.get_running_loop().create_future()
+            if deadline is None:
+                await future
+            else:
+                await self._wait(future, deadline)
+        woken, self._woken = self._woken, False
+        return woken
+
+    async def _wait(self, future: asyncio.Future[None], deadline: float) -> None:
+        timer = future.get_loop().call_later(deadline - self._loop.now(), _end, future)
         try:
             await future
         finally:

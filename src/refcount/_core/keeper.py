@@ -185,7 +185,7 @@ class Keeper(Generic[T]):
 
     async def _run(self) -> None:
         try:
-            await Unseen(self._live())
+            await self._live()
         finally:
             self._end_here()
 
@@ -210,7 +210,7 @@ class Keeper(Generic[T]):
         try:
             if generation.phase is STARTING:
                 self.life = life = driver._lives()
-                generation.value = await begin(life, driver._name)
+                generation.value = await Unseen(begin(life, driver._name))
         except BaseException as error:
             self._starting = False
             driver._start_failed(generation, error)

@@ -175,10 +175,7 @@ class Sleeper:
 
     async def sleep(self, deadline: float | None = None) -> bool:
         """Sleep until woken, and say whether that came before `deadline` on the loop's clock."""
-        if not self._woken:
-            await self._sleep(deadline)
-        woken, self._woken = self._woken, False
-        return woken
+        raise NotImplementedError
 
     def wake(self) -> None:
         """Wake the task, or let its next sleep return at once."""
@@ -190,10 +187,6 @@ class Sleeper:
     def _wake(self) -> None:
         self._woken = True
         self._ring()
-
-    async def _sleep(self, deadline: float | None) -> None:
-        """Sleep until it rings, or until `deadline`."""
-        raise NotImplementedError
 
     def _ring(self) -> None:
         """End the sleep, if there is one."""

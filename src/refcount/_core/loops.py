@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from refcount._core.asyncio_loop import AsyncioLoop, running_asyncio_loop
 from refcount._core.clock import monotonic
 from refcount._core.loop import Loop
 from refcount._errors import RefcountError
+
+_trio: list[Callable[[], Loop | None]] = []
+"""What finds a run of trio, once trio was imported: to import it here at each look would be felt."""
 
 _asyncio_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncioLoop] = WeakKeyDictionary()
 
@@ -28,10 +32,12 @@ def here() -> Loop:
 
 def here_or_none() -> Loop | None:
     """Return the event loop that runs in this thread, if there is one."""
-    if "trio" in sys.modules:  # first: in guest mode, another loop runs around it
-        from refcount._core.trio_loop import trio_loop
+    if "trio" in sys.modules:
+        if not _trio:
+            from refcount._core.trio_loop import trio_loop
 
-        found = trio_loop()
+            _trio.append(trio_loop)
+        found = _trio[0]()  # first: in guest mode, another loop runs around it
         if found is not None:
             return found
     running = running_asyncio_loop()

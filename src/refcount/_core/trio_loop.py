@@ -74,10 +74,13 @@ class _TrioSleeper(Sleeper):
         super().__init__(loop)
         self._event = trio.Event()
 
-    async def _sleep(self, deadline: float | None) -> None:
-        self._event = event = trio.Event()
-        with trio.move_on_at(math.inf if deadline is None else deadline):
-            await event.wait()
+    async def sleep(self, deadline: float | None = None) -> bool:
+        if not self._woken:
+            self._event = event = trio.Event()
+            with trio.move_on_at(math.inf if deadline is None else deadline):
+                await event.wait()
+        woken, self._woken = self._woken, False
+        return woken
 
     def _ring(self) -> None:
         self._event.set()
@@ -181,13 +184,12 @@ _loops: trio.lowlevel.RunVar[TrioLoop | None] = trio.lowlevel.RunVar("refcount")
 
 
 def trio_loop() -> TrioLoop | None:
-    """Return the run of trio that this thread is in, if it is in one."""
-    token = _token()
-    if token is None or not _in_task():
+    """Return the run of trio whose task runs in this thread, if one does."""
+    if not in_trio_task():
         return None
     loop = _loops.get(None)
     if loop is None:
-        loop = TrioLoop(token)
+        loop = TrioLoop(trio.lowlevel.current_trio_token())
         _loops.set(loop)
     return loop
 
@@ -195,14 +197,17 @@ def trio_loop() -> TrioLoop | None:
 def _token() -> trio.lowlevel.TrioToken | None:
     try:
         return trio.lowlevel.current_trio_token()
-    except RuntimeError:  # older versions have nothing to ask first
+    except RuntimeError:
         return None
 
 
-def _in_task() -> bool:
-    """Return whether a task of trio runs: in guest mode, those of the host run in the same thread."""
+def _in_trio_task() -> bool:
     try:
         trio.lowlevel.current_task()
     except RuntimeError:
         return False
     return True
+
+
+in_trio_task: Callable[[], bool] = getattr(trio.lowlevel, "in_trio_task", _in_trio_task)  # since trio 0.30
+"""Says whether a task of trio runs: in guest mode, those of the host run in the same thread."""
