@@ -10,7 +10,7 @@ WINGS = ("_support", "_core", "_faces")
 
 FLOORS = 9
 
-MODULES = 90
+MODULES = 86
 """How many there are: one for each noun. Who adds one looks first where it belongs."""
 
 

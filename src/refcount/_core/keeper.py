@@ -88,10 +88,10 @@ class Keeper(Generic[T]):
         self._starting = True
         self._ending = False
         self._watch: Timer | None = None
-        self.broken = False
-        self.disowned = False
+        self.broken: bool = False
+        self.disowned: bool = False
         self.life: AsyncLife[T] | None = None
-        self.up = True
+        self.up: bool = True
         self.then: list[Job] = []
         loop.keepers[self] = None
         try:
