@@ -147,7 +147,7 @@ class AsyncioLoop(Loop):
         return task
 
     def _post_sentinel(self) -> None:
-        self._sentinel = sentinel = self._end_keepers_when_closed()
+        self._sentinel = sentinel = _until_closed(ref(self))
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(hooks.firstiter, None)  # the finalizer would keep the loop, which leads to this
         try:
@@ -157,14 +157,7 @@ class AsyncioLoop(Loop):
         with suppress(StopIteration):  # it does not wait
             step.send(None)
 
-    async def _end_keepers_when_closed(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            if self.runs_here:  # else it is dropped with a loop that nobody has let it close
-                await self._end_keepers()
-
-    async def _end_keepers(self) -> None:
+    async def end_keepers(self) -> None:
         """Have all keepers end, the youngest first."""
         self.ending = True
         for _ in range(TURNS):
@@ -202,3 +195,13 @@ class AsyncioLoop(Loop):
             return
         logger.error("error in %s", where, exc_info=error)
         loop.call_exception_handler({"message": f"error in {where}", "exception": error})
+
+
+async def _until_closed(reference: ref[AsyncioLoop]) -> AsyncGenerator[None, None]:
+    """Do nothing until the loop closes its generators, and then have all keepers end: the sentinel."""
+    try:
+        yield
+    finally:
+        loop = reference()
+        if loop is not None and loop.runs_here:  # else it is dropped with a loop that nobody has let it close
+            await loop.end_keepers()
