@@ -7,6 +7,7 @@ import gc
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -231,6 +232,29 @@ def test_an_observer_of_a_resource_per_loop(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("looped", [False, True])
+def test_an_observation_is_ended_from_anywhere(backend: str, looped: bool) -> None:
+    """Another thread, with an event loop or without, may end it while the resource is up; nothing is told any more."""
+    resource = AsyncSharedResource.of(list[object])
+    seen: list[int] = []
+
+    async def body() -> None:
+        end = resource.observe(seen.append)
+
+        async def end_it() -> None:
+            end()
+
+        async with resource():
+            await anyio.to_thread.run_sync(partial(anyio.run, end_it) if looped else end)
+            end()
+            await resource.inc()
+            await resource.dec()
+        assert seen == [1]
+
+    anyio.run(body, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_what_a_closed_resource_per_loop_holds_can_be_given_back(backend: str) -> None:
     """After a `close` that has timed out, `dec` lets it stop, and a second one waits for that."""
     maker = Maker()
@@ -245,6 +269,56 @@ def test_what_a_closed_resource_per_loop_holds_can_be_given_back(backend: str) -
         assert maker.alive == []
 
     anyio.run(body, backend=backend)
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_that_hits_the_resources_own_task_ends_the_loop(interrupt: type[BaseException]) -> None:
+    """As that of any task of asyncio; what is up is stopped when its holder has left."""
+    maker = Maker()
+    resource = AsyncSharedResource(maker)
+
+    async def hold() -> None:
+        lease = await resource.acquire()
+        generation: Any = resource._machine.current  # pyright: ignore[reportPrivateUsage]  # no signal hits it surely
+        generation.keeper.task._fut_waiter.set_exception(interrupt())
+        del generation
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await lease.release()
+
+    with pytest.raises(interrupt):
+        asyncio.run(hold())
+    assert maker.alive == []
+    assert len(maker.made) == 1
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_a_stop_that_nobody_awaits_ends_the_loop(interrupt: type[BaseException]) -> None:
+    """It is not merely written down; at the end of the loop it is, for others are still to be stopped."""
+    diary: list[str] = []
+
+    def stop(value: object) -> None:
+        diary.append("stop")
+        raise interrupt
+
+    resource = AsyncSharedResource.of(list[object], stop=stop, linger=math.inf)
+    other = AsyncSharedResource.of(list[object], stop=lambda value: diary.append("other"), linger=math.inf)
+
+    async def body(*, ends: bool) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: diary.append("told"))
+        await enter(other)
+        await enter(resource)
+        if ends:
+            resource.invalidate()
+            await asyncio.sleep(3600)
+
+    with pytest.raises(interrupt):
+        asyncio.run(body(ends=True))
+    assert diary == ["stop", "other"]
+    diary.clear()
+    asyncio.run(body(ends=False))
+    assert diary == ["stop", "told", "other"]
 
 
 def test_generators_inside_of_an_opener_are_not_the_loops_to_close() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 
-from refcount import AsyncSharedResource, State
+from refcount import AsyncSharedResource, RefcountError, State
 from refcount._core.loops import here
 from tests.helpers.cameras import Camera, Maker, enter, waiting
 from tests.helpers.loops import Gate, Job, Run, checkpoint, error_of, leaves, settled, stubborn, until
@@ -606,6 +606,26 @@ def test_a_stop_that_takes_too_long_is_cancelled(run: Run, who: str) -> None:
         assert (diary, resource.state) == (["cancelled"], State.IDLE)
 
     run(body)
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 3600.0])
+def test_a_stop_that_is_cancelled_from_inside_is_an_error(run_asyncio: Run, timeout: float) -> None:
+    """It awaits a task of its own that was cancelled, say: that is no time that ran out, whoever waits is told so."""
+
+    async def stop(value: object) -> None:
+        helper = asyncio.create_task(asyncio.sleep(3600))
+        helper.cancel()
+        await helper
+
+    resource = AsyncSharedResource.of(object, stop=stop, stop_timeout=timeout, name="camera")
+
+    async def body() -> None:
+        error = await error_of(enter(resource))
+        assert type(error) is RefcountError
+        assert str(error) == "the stop of camera, generation 1, was cancelled from inside"
+        assert resource.state is State.IDLE
+
+    run_asyncio(body)
 
 
 def test_a_stop_in_time_is_not_cancelled_later(run: Run, maker: Maker) -> None:

@@ -707,6 +707,42 @@ def test_each_loop_may_have_its_own(run: Run, diary: Diary) -> None:
     run(body, cycles=True)  # those of the capacity, which goes with its loop
 
 
+def test_what_is_closed_in_all_loops(run: Run, diary: Diary) -> None:
+    """Nobody new gets anything in any, be it idle or waited for; what still runs can be told all that it could."""
+    camera = diary(per_loop=True, capacity=1)
+    up, closed = threading.Event(), threading.Event()
+    refused: list[BaseException] = []
+
+    async def elsewhere() -> None:
+        idle = camera(0)
+        async with camera(1):
+            waiter = Job(camera(2).acquire)
+            await settled()
+            up.set()
+            refused.append(await waiter.error())
+            await until(closed.is_set)
+            refused.append(await error_of(idle.acquire()))
+        with pytest.raises(ClosedError):
+            camera(0)
+
+    async def body() -> None:
+        thread = threading.Thread(target=lambda: Run(run.kind)._run(elsewhere, None))  # pyright: ignore[reportPrivateUsage]
+        thread.start()
+        await until(up.is_set)
+        async with camera(0):
+            with pytest.raises(TimeoutError):
+                await camera.close(timeout=0.0)
+            closed.set()
+            assert not await camera.flush()
+            camera.invalidate()
+            camera.abandon()
+        await until(lambda: not thread.is_alive())
+        thread.join()
+        assert [type(error) for error in refused] == [ClosedError] * 2
+
+    run(body, cycles=True, kept=1)  # those of the capacity, which goes with its loop; and what was abandoned
+
+
 # --- What the decorated function is ---------------------------------------------------------------------------------
 
 

@@ -232,12 +232,17 @@ class AsyncControls(AsyncStoppable[T_co], Generic[T_co]):
         here_owned = here().owned.get(self)
         for other in self._each:
             if other is not here_owned:
-                other._machine.closed = True
-                for generation in other._machine.generations:
-                    if generation.home is not None:
-                        generation.home.call_soon(partial(other._shut, force=force))
+                other._shut_from_outside(force=force)
         if here_owned is not None:
             await here_owned.close(seconds, force=force)
+
+    def _shut_from_outside(self, *, force: bool) -> None:
+        """Refuse newcomers for good, and have what is up stopped in its event loop, from another one."""
+        machine = self._machine
+        machine.closed = True
+        for home in {generation.home for generation in machine.generations}:
+            if home is not None:
+                home.call_soon(partial(self._shut, force=force))
 
     def _shut(self, *, force: bool) -> Keeper[T_co] | None:
         """Refuse newcomers for good, and wait for nobody; return the task that stops what has lingered."""

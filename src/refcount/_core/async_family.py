@@ -85,9 +85,7 @@ class AsyncFamily(Keyed[AsyncMember[T]], Generic[T]):
         for member in self._known():
             with member._visit() as by:
                 member._refuse_reentry(f"close of {self.name}, and with it", by)
-        self._closed = True
-        if self._capacity is not None:
-            self._capacity.close()
+        self._refuse_newcomers()
         members = self._known()
         keepers = [keeper for member in members if (keeper := member._shut(force=force)) is not None]
         for keeper in keepers:
@@ -105,6 +103,11 @@ class AsyncFamily(Keyed[AsyncMember[T]], Generic[T]):
             raise_all(errors, f"closing {self.name}")
         finally:
             del errors
+
+    def _refuse_newcomers(self) -> None:
+        self._closed = True
+        if self._capacity is not None:
+            self._capacity.close()
 
     def reset_after_fork(self) -> tuple[()]:
         """Begin anew in a forked child, where another thread's copy of a lock may be held for ever."""

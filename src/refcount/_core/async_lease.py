@@ -8,9 +8,10 @@ looked at besides is the event loop, which must be the generation's own.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from inspect import Signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
 from weakref import ref
 
 from refcount._core.asyncio_loop import running_asyncio_loop
@@ -173,7 +174,7 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
             if self._generation is not None:  # who waits is in a coroutine, which gives back what it claims
                 self._resource._lose(self)
         except AttributeError:
-            pass  # an interrupt came inside `__init__`
+            pass  # an interrupt came while its resource made it
 
     def _wake(self) -> None:
         """Let the consumer who waits for this lease look again."""
@@ -221,11 +222,6 @@ class AsyncLease(Claim[T_co], Generic[T_co]):
         generation = self._to_invalidate()
         with self._resource._visit():
             self._resource._condemn(generation)
-
-
-def is_async_lease(thing: object) -> TypeGuard[AsyncLease[Any]]:
-    """Say whether `thing` is a lease for tasks, of whatever."""
-    return isinstance(thing, AsyncLease)
 
 
 class Block(NamedTuple):
@@ -277,15 +273,12 @@ class BlockLease(AsyncLease[T_co]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         scope, self._scope = self._scope, None
-        self._resource._blocks.pop(id(self), None)
-        if self._resource._entered is not None:
-            self._resource._entered.pop(id(self), None)
+        self._forget_block()
         loop, self._task, task = here_or_none(), None, self._task
         broken = ours = False
         try:
-            if (
-                scope is not None and loop is not None and loop.current_task() is task
-            ):  # else it is that task's to leave
+            # The scope of another task is that task's to leave.
+            if scope is not None and loop is not None and loop.current_task() is task:
                 broken = scope.cancel_called
                 ours = scope.__exit__(exc_type, exc, trace)
             generation = self._generation
@@ -295,14 +288,16 @@ class BlockLease(AsyncLease[T_co]):
             await super().__aexit__(exc_type, exc, trace)
 
     async def release(self) -> bool:
-        self._resource._blocks.pop(id(self), None)
-        if self._resource._entered is not None:
-            self._resource._entered.pop(id(self), None)
+        self._forget_block()
         return await super().release()
 
     def __del__(self) -> None:
-        entered = self._resource._entered
-        if entered is not None:
-            entered.pop(id(self), None)
-        self._resource._blocks.pop(id(self), None)
+        with suppress(AttributeError):  # an interrupt came while its resource made it
+            self._forget_block()
         super().__del__()
+
+    def _forget_block(self) -> None:
+        resource = self._resource
+        resource._blocks.pop(id(self), None)
+        if resource._entered is not None:
+            resource._entered.pop(id(self), None)

@@ -16,16 +16,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from refcount._support.checks import check_function
 from refcount._support.choices import check_flag, check_modes
 from refcount._support.naming import Name, short, text_of
 from refcount._support.numbers import check_seconds
 from refcount._support.reporting import report
-
-if TYPE_CHECKING:
-    from types import CodeType
 
 T = TypeVar("T")
 
@@ -218,4 +215,3 @@ async def _never_called() -> AsyncGenerator[None, None]:
 
 
 _GENERATOR_MANAGER: type[object] = type(_never_called())
-OUR_CODE: set[CodeType] = {_entered.__code__, _made.__code__}

@@ -224,16 +224,16 @@ class AsyncStoppable(Resource[T_co], Generic[T_co]):
         """Return who is to stop `generation`: its own task, and whoever it is if it has none."""
         return self if generation.keeper is None else generation.keeper.task
 
-    def _stop_failed(self, generation: Generation[T_co], error: BaseException) -> BaseException:
-        """Return what is told of a stop that has raised."""
+    def _stop_failed(self, generation: Generation[T_co], error: BaseException, *, late: bool) -> BaseException:
+        """Return what is told of a stop that has raised; `late` says whether its time had run out."""
         assert generation.home is not None
-        if generation.home.is_cancellation(error):
-            text = f"the stop of {self.name}, generation {generation.number}, "
-            seconds = self._options.stop_timeout
-            text += "was cancelled" if seconds == math.inf else f"did not end within {seconds} s"
-            return TimeoutError(text).with_traceback(error.__traceback__)
-        note(error, f"while stopping {self.name}, generation {generation.number}")
-        return error
+        if not generation.home.is_cancellation(error):
+            note(error, f"while stopping {self.name}, generation {generation.number}")
+            return error
+        what, trace = f"the stop of {self.name}, generation {generation.number},", error.__traceback__
+        if late:
+            return TimeoutError(f"{what} did not end within {self._options.stop_timeout} s").with_traceback(trace)
+        return RefcountError(f"{what} was cancelled from inside").with_traceback(trace)  # nobody who waits was
 
     def _finished(self, generation: Generation[T_co]) -> None:
         """The stop is over, well or badly."""

@@ -36,6 +36,7 @@ TURNS = 10
 
 class _AsyncioTask(asyncio.Task[None]):
     called: Name
+    _ran_out = False
 
     def get_name(self) -> str:
         return text_of(self.called)
@@ -44,7 +45,6 @@ class _AsyncioTask(asyncio.Task[None]):
     def known_as(self) -> object:
         return self
 
-    @property
     def cancelled_by_loop(self) -> bool:
         return False
 
@@ -54,7 +54,14 @@ class _AsyncioTask(asyncio.Task[None]):
     def shield(self, seconds: float) -> Timer:
         self.calm()
         loop = self.get_loop()
-        return _NO_TIMER if seconds == math.inf else loop.call_later(seconds, self.interrupt)
+        return _NO_TIMER if seconds == math.inf else loop.call_later(seconds, self._run_out)
+
+    def _run_out(self) -> None:
+        self._ran_out = True
+        self.interrupt()
+
+    def ran_out(self) -> bool:
+        return self._ran_out
 
     def expose(self) -> None:
         pass
@@ -194,7 +201,18 @@ class AsyncioLoop(Loop):
             report(error, where)
             return
         logger.error("error in %s", where, exc_info=error)
+        if isinstance(error, KeyboardInterrupt | SystemExit) and not self.ending:  # else others would not be stopped
+            loop.call_soon(_let_out, error)
+            return
         loop.call_exception_handler({"message": f"error in {where}", "exception": error})
+
+
+def _let_out(error: BaseException) -> None:
+    """Raise what ends the loop, as asyncio lets it out of each task."""
+    try:
+        raise error
+    finally:
+        del error
 
 
 async def _until_closed(reference: ref[AsyncioLoop]) -> AsyncGenerator[None, None]:

@@ -49,7 +49,10 @@ class Keeper(Generic[T]):
 
     Attributes:
         task: The task, as the event loop knows it.
+        life: What it runs, once that is begun.
         up: Whether it runs.
+        broken: Whether something inside of the opener has failed.
+        disowned: Whether its generation was forgotten, so that nobody waits for it any more.
         then: What is called when it is over.
     """
 
@@ -217,9 +220,8 @@ class Keeper(Generic[T]):
             del generation  # it has the error, and the error this frame
             return
         self._starting = False
-        self._loop.keepers[self] = self._loop.keepers.pop(
-            self, None
-        )  # younger than what was started inside its own start
+        # It is younger now than what was started inside its own start.
+        self._loop.keepers[self] = self._loop.keepers.pop(self, None)
         driver._started(generation)
         await self._wait_until_unwanted()
         if generation.phase is FORGOTTEN and not self._owes:
@@ -235,12 +237,14 @@ class Keeper(Generic[T]):
                 self._end()
             try:
                 await self._sleep()
-            except BaseException:  # of whichever kind: it was cancelled, and goes on to its stop
+            except BaseException as error:  # of whichever kind: it goes on to its stop
                 self._own.calm()
-                if self._own.cancelled_by_loop:
+                if self._own.cancelled_by_loop():
                     self.ends()
                 else:
                     self._break()
+                if not self._loop.is_cancellation(error):
+                    self._loop.report(error, f"the task of {self._driver.name}, generation {self._number}")
 
     async def _sleep(self) -> None:
         if self.broken or self._ending:
@@ -273,7 +277,7 @@ class Keeper(Generic[T]):
                 await finish(self.life, driver._name)
         except BaseException as error:
             if not (self.disowned and self._loop.is_cancellation(error)):  # else it was cancelled since it was given up
-                self._failure = driver._stop_failed(generation, error)
+                self._failure = driver._stop_failed(generation, error, late=self._own.ran_out())
         finally:
             timer.cancel()
             self._own.calm()

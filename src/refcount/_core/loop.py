@@ -50,13 +50,16 @@ class OwnTask(Protocol):
         """Cancel what it does."""
         ...
 
-    @property
     def cancelled_by_loop(self) -> bool:
-        """Whether it was cancelled since the loop ends, and not from inside of what it does."""
+        """Return whether it was cancelled since the loop ends, and not from inside of what it does."""
         ...
 
     def shield(self, seconds: float) -> Timer:
         """Let nobody else cancel what it does from now on; after so many seconds it is interrupted."""
+        ...
+
+    def ran_out(self) -> bool:
+        """Return whether these seconds are over; asked before the timer is cancelled."""
         ...
 
     def expose(self) -> None:
@@ -75,7 +78,7 @@ class Loop:
         keepers: The tasks of the generations that live in it, the oldest first.
         ending: Whether it is about to end, so that nothing lingers any more.
         owned: What it has of resources that each event loop has one of.
-        now: Its clock, in seconds.
+        now: Its clock, in seconds; of asyncio the system's, which its loops measure by.
     """
 
     now: Callable[[], float]

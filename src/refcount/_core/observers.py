@@ -19,12 +19,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import get_ident
 from typing import Generic, Protocol, TypeVar
 
 from refcount._core.clock import clocks, monotonic
 from refcount._core.parking import Parker
 from refcount._core.resource import Resource
+from refcount._errors import WrongLoopError
 from refcount._support.checks import check_function
 from refcount._support.reporting import report
 
@@ -300,7 +302,8 @@ class Observed(Resource[T_co], Generic[T_co]):
 
         def end() -> None:
             observers.remove(token)
-            with own._visit():
+            # Where the resource is up in another event loop, its changes are noted on, for nobody.
+            with suppress(WrongLoopError), own._visit():
                 if not observers:
                     own._machine.observe(False)
                     if observers:  # another one, who has come meanwhile

@@ -32,7 +32,6 @@ class _TrioTask:
     def interrupt(self) -> None:
         self._scope.cancel()
 
-    @property
     def cancelled_by_loop(self) -> bool:
         self._scope.shield = True
         inside = trio.current_effective_deadline() == -math.inf
@@ -43,6 +42,9 @@ class _TrioTask:
         self._scope.shield = True
         self._scope.deadline = self._now() + seconds
         return _Deadline(self._scope)
+
+    def ran_out(self) -> bool:
+        return self._now() >= self._scope.deadline
 
     def expose(self) -> None:
         self._scope.shield = False

@@ -88,12 +88,9 @@ class AsyncCalls(Calls[AsyncMember[T]], AsyncFamily[T], Generic[T]):
 
     def shut(self, *, force: bool) -> None:
         """Refuse newcomers for good, and have what is up stopped in its event loop, from another one."""
-        self._closed = True
+        self._refuse_newcomers()
         for member in self._known():
-            homes = {generation.home for generation in member._machine.generations}
-            for home in homes - {None}:
-                assert home is not None
-                home.call_soon(partial(member._shut, force=force))
+            member._shut_from_outside(force=force)
 
     def _called(self, args: Args, kwargs: Kwargs, key: Hashable, instance: object, weight: float) -> AsyncMember[T]:
         source: Callable[..., Any] = self._source if instance is None else MethodType(self._source, instance)
@@ -163,12 +160,12 @@ class LoopsCalls(AsyncCalls[T]):
             await mine.close(timeout, force=force)
 
     def _own(self) -> AsyncCalls[T]:
-        self._refuse_if_closed()
         owned = here().owned
         own: AsyncCalls[T] | None = owned.get(self)
         if own is None:
             options = self.options.for_one_loop()
             own = AsyncCalls(self._source, self._arguments, self.terms, options, keep=self._keep)
+            own._closed = self._closed
             owned[self] = own
             self._each_loops.add(own)
         return own

@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from weakref import ref
 
-from refcount._core.async_lease import AsyncLease, is_async_lease
+from refcount._core.async_lease import AsyncLease
 from refcount._core.async_openers import AsyncOptions, LivesOfAsyncOpener
 from refcount._core.async_shared import AsyncSharedResource, new_async_resource
 from refcount._faces.demand_hooks import Changes
+from refcount._support.checks import is_lease_for_tasks
 from refcount._support.naming import short
 from refcount._support.reporting import raise_worst, report
 
@@ -69,7 +70,7 @@ class AsyncDemandHooks(Generic[T, V]):
             lease = member.on(manager)()
         elif self._resource is not None:
             lease = self._resource()
-        if not is_async_lease(lease):
+        if not is_lease_for_tasks(lease):
             raise TypeError(f"the resource of {self._declared._name} gave no lease for tasks, but {short(lease)}")
         return lease
 

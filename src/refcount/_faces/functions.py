@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     )
 
 P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 A = TypeVar("A", bound=SupportsAsyncEnter[Any])
