@@ -65,6 +65,9 @@ class BoundMethod(Bound):
         return self.__func__.__doc__
 
 
+# The `__call__` of each says again what `lease` of its calls does, for the instance: a call less on the way to a lease.
+
+
 class BoundThreadMethod(BoundMethod, ResourceFunction[P, T_co], Generic[P, T_co]):
     """The method of one instance, whose resources threads share."""
 
